@@ -1,0 +1,162 @@
+"""The application: from a request to the response that a client gets, free of I/O.
+
+Everything is passed in; `create_app` puts the parts together.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from azmlinfsrv import identity
+from azmlinfsrv.access_log import RequestLog
+from azmlinfsrv.cors import Cors
+from azmlinfsrv.errors import (
+    HeaderTooLongError,
+    MethodNotAllowedError,
+    NotFoundError,
+    ProtocolError,
+    ServerError,
+)
+from azmlinfsrv.identity import IdSource
+from azmlinfsrv.messages import HTML, Reply, Request, Response
+from azmlinfsrv.outputs import error_response
+from azmlinfsrv.routes import Health, Route, allow_header, routes
+from azmlinfsrv.schema import Swagger
+
+logger = logging.getLogger("azmlinfsrv")
+
+Submit = Callable[[Request, Callable[[Request, Response], None]], None]
+
+_DEPRECATED = (
+    "x-ms-request-id header has been deprecated and will be removed from future versions of the server."
+    " Please use x-ms-client-request-id."
+)
+
+
+class Application:
+    """Routes requests and finishes responses; every method is called on the I/O thread.
+
+    Args:
+        table: routes by path.
+        health: what the probes say.
+        submit: hands a request to the script.
+        cors: the CORS policy, or None.
+        server_version: value of ``x-ms-server-version``, or "" to leave it out.
+        log: writes the lines of requests.
+    """
+
+    def __init__(
+        self,
+        table: dict[str, Route],
+        health: Health,
+        submit: Submit,
+        cors: Cors | None,
+        server_version: str,
+        log: RequestLog,
+    ) -> None:
+        self.health = health
+        self._routes = table
+        self._submit = submit
+        self._cors = cors
+        self._version_header = [("x-ms-server-version", server_version)] if server_version else []
+        self._log = log
+        self._ids = IdSource()
+
+    def handle(self, request: Request, reply: Reply) -> None:
+        """Answer a request, now or once the script has."""
+        request.reply = reply
+        try:
+            self._identify(request)
+            route = self._routes.get(request.path)
+            if route is None:
+                raise NotFoundError
+            if request.method in route.methods:
+                request.route = request.path if route.logged else ""
+                if route.handler is None:
+                    self._submit(request, self.answer)
+                    return
+                response = route.handler(request)
+            elif request.method == "OPTIONS" and not route.own_options:
+                request.route = request.path if route.logged else ""
+                response = Response(200, b"", [("Content-Type", HTML), ("Allow", allow_header(route))])
+            else:
+                raise MethodNotAllowedError
+        except ServerError as error:
+            response = error_response(error)
+        self.answer(request, response)
+
+    def reject(self, request: Request, reply: Reply, error: ProtocolError) -> None:
+        """Answer bytes that are no acceptable request; `request` holds what is known of it."""
+        request.reply = reply
+        request.ids = identity.fallback_ids(request.header(b"x-request-id"), self._ids)
+        response = error_response(error)
+        response.close = True
+        self.answer(request, response)
+
+    def answer(self, request: Request, response: Response) -> None:
+        """Complete a response with what every answer has, log it, and send it."""
+        headers = response.headers
+        if response.exec_ms is not None:
+            headers.append(("x-ms-run-fn-exec-ms", f"{response.exec_ms:.3f}"))
+        self._add_ids(request, headers)
+        if self._cors is not None and request.path in self._routes:
+            self._cors.apply(request, response)
+        if request.route:
+            duration_ms = (time.perf_counter() - request.received) * 1000
+            self._log.server_line(request, response, duration_ms)
+        request.reply.send(response)
+
+    def sent(self, request: Request, status: int, body_bytes: int) -> None:
+        """Log that an answer has been sent, with the length of its body; called by the connection."""
+        self._log.access_line(request, status, body_bytes)
+
+    def _identify(self, request: Request) -> None:
+        headers = request.headers
+        given = b"x-request-id" in headers
+        if not given and b"x-ms-request-id" not in headers and b"x-ms-client-request-id" not in headers:
+            new = self._ids.new()
+            request.ids = identity.RequestIds(new, new, "")
+            return
+        request_id = request.header(b"x-request-id")
+        try:
+            request.ids = identity.resolve_ids(
+                request_id,
+                request.header(b"x-ms-request-id"),
+                request.header(b"x-ms-client-request-id"),
+                self._ids,
+            )
+        except HeaderTooLongError:
+            request.ids = identity.fallback_ids(request_id, self._ids)
+            raise
+        if request.ids.deprecated:
+            logger.warning(_DEPRECATED)
+
+    def _add_ids(self, request: Request, headers: list[tuple[str, str]]) -> None:
+        headers += self._version_header
+        ids = request.ids
+        headers.append((identity.REQUEST_ID, ids.request_id))
+        headers.append((identity.LEGACY_ID, ids.legacy_id))
+        if ids.client_id:
+            headers.append((identity.CLIENT_ID, ids.client_id))
+        if b"traceid" in request.headers:
+            headers.append(("TraceId", request.header(b"traceid")))
+        if b"trace-id" in request.headers:
+            headers.append(("trace-id", request.header(b"trace-id")))
+
+
+def create_app(
+    swagger: Swagger, submit: Submit, cors: Cors | None, server_version: str, log: RequestLog
+) -> Application:
+    """Put the application together.
+
+    Args:
+        swagger: the OpenAPI documents.
+        submit: hands a request to the script.
+        cors: the CORS policy, or None.
+        server_version: value of ``x-ms-server-version``, or "".
+        log: writes the lines of requests.
+    """
+    health = Health()
+    return Application(routes(health, swagger), health, submit, cors, server_version, log)

@@ -1,0 +1,215 @@
+"""From settings to a loaded script, and from there to a running worker: the order in which things happen."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+from azmlinfsrv import capture, compat, logs
+from azmlinfsrv.access_log import RequestLog
+from azmlinfsrv.app import Application, create_app
+from azmlinfsrv.configuration import Configuration
+from azmlinfsrv.cors import Cors
+from azmlinfsrv.environment import VERSION_VARIABLE
+from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError
+from azmlinfsrv.inputs import input_parser
+from azmlinfsrv.messages import Request
+from azmlinfsrv.runner import AsyncRunner, Runner, ThreadsRunner
+from azmlinfsrv.schema import Swagger
+from azmlinfsrv.scorer import Scorer
+from azmlinfsrv.script import Script, Style, call_init, import_paths, load_script, model_tree, user_traceback
+from azmlinfsrv.settings import Settings
+
+logger = logging.getLogger("azmlinfsrv")
+_trace_logger = logging.getLogger("azmlinfsrv.trace")
+
+
+class Loaded(NamedTuple):
+    """A script that is ready to be called.
+
+    Attributes:
+        script: the script, its ``init()`` called.
+        swagger: its OpenAPI documents.
+        drain: lets unfinished printed lines go.
+    """
+
+    script: Script
+    swagger: Swagger
+    drain: Callable[[], None]
+
+
+def load(configuration: Configuration) -> Loaded:
+    """Set up what the script's code may rely on, import it and call ``init()``, all on the calling thread.
+
+    Raises:
+        ConfigurationError: the logging.json, the syslog address or the debugger cannot be used.
+        ScriptError: the script cannot be used; the reason has been logged.
+    """
+    settings = configuration.settings
+    faulthandler.enable()
+    compat.install()
+    _configure_logging(configuration)
+    if settings.debug_port:
+        _connect_debugger(settings.debug_port)
+    print("Initializing logger")  # noqa: T201 - a line of release 1.5.1
+    captured = capture.install(_sinks(settings))
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    sys.path += import_paths(settings)
+    _log_start(configuration)
+    try:
+        script = load_script(settings)
+    except ScriptError as error:
+        _log_load_error(error)
+        raise
+    try:
+        call_init(script)
+    except ScriptError as error:
+        _log_init_error(error, settings.model_dir)
+        raise
+    finally:
+        captured.drain()
+    swagger = Swagger(settings, script.run)
+    logger.info("Scoring timeout is set to %s", settings.scoring_timeout_ms)
+    return Loaded(script, swagger, captured.drain)
+
+
+def _configure_logging(configuration: Configuration) -> None:
+    settings = configuration.settings
+    folder = os.path.dirname(os.path.realpath(settings.entry_script)) if settings.entry_script else None
+    try:
+        logs.configure(settings.app_root, folder, settings.log_level)
+    except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
+        message = f"logging.json cannot be used: {error}"
+        raise ConfigurationError(message) from error
+    if configuration.unknown_keys:
+        logger.warning(
+            "Found extra keys in the config file that are not supported by the server.\nExtra keys = %s",
+            list(configuration.unknown_keys),
+        )
+
+
+def _connect_debugger(port: int) -> None:
+    """Connect to the debugger that waits on the port.
+
+    Raises:
+        ConfigurationError: debugpy is not installed.
+    """
+    print("!! Starting the inference server in DEBUGGING mode because AZUREML_DEBUG_PORT is set.")  # noqa: T201
+    print("!! This environment variable should not be set in a production environment.")  # noqa: T201
+    try:
+        import debugpy  # noqa: T100 - what the setting asks for
+    except ModuleNotFoundError as error:
+        message = (
+            "** Cannot connect to a debugger because debugpy is not installed. Run: pip install 'azmlinfsrv[debug]'"
+        )
+        raise ConfigurationError(message) from error
+    print(f"** Connecting to debugger at port {port}...")  # noqa: T201
+    debugpy.connect(port)
+    debugpy.wait_for_client()  # noqa: T100 - what the setting asks for
+
+
+def _sinks(settings: Settings) -> list[capture.Sink]:
+    if not settings.syslog_address:
+        return []
+    try:
+        return [capture.syslog_sink(settings.syslog_address)]
+    except OSError as error:
+        message = f"syslog at {settings.syslog_address!r} cannot be reached: {error}"
+        raise ConfigurationError(message) from error
+
+
+def _log_start(configuration: Configuration) -> None:
+    settings = configuration.settings
+    logger.info("Starting up app insights client")
+    if settings.app_insights_enabled:
+        logger.warning("Application Insights is not part of this version: no telemetry is sent.")
+    model_dir = settings.model_dir or ""
+    if not os.path.exists(model_dir):
+        _trace_logger.warning("Model directory is not set or does not exist: %s", model_dir)
+    elif settings.debug_model_info:
+        for line in _model_info(model_dir):
+            logger.info("%s", line)
+    if settings.cors_origins:
+        origins = ", ".join(Cors(settings.cors_origins).origins)
+        logger.info("Enabling CORS for the following origins: %s", origins)
+
+
+def _model_info(model_dir: str) -> list[str]:
+    """Return the lines of AML_DBG_MODEL_INFO: model ids, then the tree with sizes in bytes."""
+    lines = [f"Model ids: {', '.join(model_ids(model_dir)) or 'none'}", "Model Directory Contents:"]
+    return [*lines, *model_tree(model_dir, with_sizes=True)]
+
+
+def model_ids(model_dir: str) -> list[str]:
+    """Return ``name:version`` of each model, as the folders ``name/version`` tell."""
+    path = os.path.normpath(model_dir)
+    if os.path.basename(path).isdigit():
+        return [f"{os.path.basename(os.path.dirname(path))}:{os.path.basename(path)}"]
+    found = []
+    for name in sorted(os.listdir(path)):
+        folder = os.path.join(path, name)
+        if os.path.isdir(folder):
+            found += [f"{name}:{version}" for version in sorted(os.listdir(folder)) if version.isdigit()]
+    return found
+
+
+def _log_load_error(error: ScriptError) -> None:
+    cause = error.__cause__
+    if not isinstance(error, ScriptFailedError) or cause is None:
+        for line in error.message.split("\n"):
+            logger.error("%s", line)
+        return
+    if isinstance(cause, FileNotFoundError):
+        logger.error("No such file or directory.")
+    logger.error("%s", user_traceback(cause))
+
+
+def _log_init_error(error: ScriptError, model_dir: str | None) -> None:
+    logger.error("User's init function failed")
+    cause = error.__cause__
+    logger.error("Encountered Exception %s", user_traceback(cause) if cause is not None else error.message)
+    if model_dir and os.path.exists(model_dir):
+        logger.info("Model Directory Contents:")
+        for line in model_tree(model_dir):
+            logger.info("%s", line)
+
+
+def make_runner(loaded: Loaded, settings: Settings) -> Runner:
+    """Return the runner for the script: the asyncio one for an ``async def run()``, else one or more threads."""
+    script = loaded.script
+    needs_flask = script.uses_flask or script.style is Style.RAW
+    context, flask_request = _flask(settings, script) if needs_flask else (None, _no_flask)
+    scorer = Scorer(script, input_parser(script, flask_request), context)
+    timeouts = settings.scoring_timeout_ms, settings.write_timeout_ms
+    if script.is_async:
+        return AsyncRunner(scorer, *timeouts, loaded.drain, limit=settings.async_limit)
+    if settings.worker_threads > 1:
+        return ThreadsRunner(scorer, *timeouts, loaded.drain, threads=settings.worker_threads)
+    return Runner(scorer, *timeouts, loaded.drain)
+
+
+_Context = Callable[[Request], AbstractContextManager[None]]
+
+
+def _flask(settings: Settings, script: Script) -> tuple[_Context, Callable[[Request], Any]]:
+    from azmlinfsrv.flask_bridge import FlaskBridge
+
+    bridge = FlaskBridge(settings.flask_one_compatibility, awaitable=script.is_async)
+    return bridge.context, bridge.request
+
+
+def _no_flask(_: Request) -> Any:
+    message = "the script does not use Flask"
+    raise RuntimeError(message)
+
+
+def make_app(loaded: Loaded, settings: Settings, runner: Runner, log: RequestLog) -> Application:
+    """Return the application that serves the script."""
+    cors = Cors(settings.cors_origins) if settings.cors_origins else None
+    return create_app(loaded.swagger, runner.submit, cors, os.environ.get(VERSION_VARIABLE, ""), log)

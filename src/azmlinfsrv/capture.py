@@ -1,0 +1,226 @@
+"""Printed output of the user's script: captured line by line, each line with the id of its request.
+
+What is written to stdout goes to the console through the ``azmlinfsrv.print`` logger, as release 1.5.1 does with
+``print()``; what is written to stderr goes there unchanged. Both go to the sinks (syslog, telemetry) as well.
+Output of native code and of child processes goes to the console unchanged.
+
+Source: `inference-server.md`, "Print Hook"; `contract.md`, "printed output".
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import io
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol, TextIO
+
+from azmlinfsrv.identity import NO_REQUEST
+
+logger = logging.getLogger("azmlinfsrv.print")
+
+_request_id: contextvars.ContextVar[str] = contextvars.ContextVar("azmlinfsrv_request_id", default=NO_REQUEST)
+
+enter_request = _request_id.set
+"""Say whose request the calling thread or task works on; zeros outside of requests."""
+
+
+def current_request() -> str:
+    """Return the id of the request that the calling code works on, or zeros."""
+    return _request_id.get()
+
+
+_LONGEST_LINE = 64 * 1024
+
+
+class Sink(Protocol):
+    """Takes printed lines, on any thread; must not raise and must not print."""
+
+    def __call__(self, stream: str, request_id: str, line: str) -> None:
+        """Take one line (without its end) of ``stdout`` or ``stderr``."""
+
+
+class CapturedStream(io.TextIOBase):
+    """Stands in for `sys.stdout` or `sys.stderr`.
+
+    An unfinished line is kept for each thread, and let go at its end or at `drain`.
+
+    Attributes:
+        unfinished: whether any thread may have an unfinished line.
+    """
+
+    def __init__(self, name: str, original: TextIO, sinks: Iterable[Sink]) -> None:
+        super().__init__()
+        self._name = name
+        self._original = original
+        self._sinks = tuple(sinks)
+        self._partial = threading.local()
+        self._busy = threading.local()
+        self.unfinished = False
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a plain attribute in typeshed
+        """Encoding of the original stream."""
+        return self._original.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]  # a plain attribute in typeshed
+        """Error handler of the original stream."""
+        return self._original.errors
+
+    @property
+    def buffer(self) -> Any:
+        """Binary side of the original stream: bytes written to it are not captured."""
+        return self._original.buffer
+
+    def fileno(self) -> int:
+        """Return the descriptor of the original stream."""
+        return self._original.fileno()
+
+    def isatty(self) -> bool:
+        """Return whether the original stream is a terminal."""
+        return self._original.isatty()
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Take text; whole lines are passed on at once."""
+        if self._name == "stderr":
+            self._original.write(text)
+            if not self._sinks:
+                return len(text)
+        *lines, rest = (getattr(self._partial, "text", "") + text).split("\n")
+        if len(rest) > _LONGEST_LINE:
+            lines.append(rest)
+            rest = ""
+        self._partial.text = _without_overwritten(rest)
+        self.unfinished = self.unfinished or bool(rest)
+        for line in lines:
+            self._emit(_without_overwritten(line.rstrip("\r")))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the original stream."""
+        self._original.flush()
+
+    def drain(self) -> None:
+        """Let the calling thread's unfinished line go."""
+        self.unfinished = False
+        text = getattr(self._partial, "text", "")
+        if text:
+            self._partial.text = ""
+            self._emit(text)
+
+    def _emit(self, line: str) -> None:
+        if getattr(self._busy, "now", False):  # a handler of the user's printed: no line of its own
+            self._original.write(line + "\n")
+            return
+        self._busy.now = True
+        try:
+            if self._name == "stdout":
+                logger.info("%s", line)
+            for sink in self._sinks:
+                sink(self._name, _request_id.get(), line)
+        finally:
+            self._busy.now = False
+
+
+def _without_overwritten(text: str) -> str:
+    """Return what a terminal shows of a line with carriage returns, as progress bars write them."""
+    return text.rpartition("\r")[2] if "\r" in text else text
+
+
+class Capture(NamedTuple):
+    """The capture in force.
+
+    Attributes:
+        drain: lets the calling thread's unfinished lines go; cheap where there are none.
+        undo: ends the capture.
+    """
+
+    drain: Callable[[], None]
+    undo: Callable[[], None]
+
+
+def install(sinks: Iterable[Sink] = ()) -> Capture:
+    """Capture what is printed from now on; threads carry the request id of the code that started them."""
+    before = sys.stdout, sys.stderr
+    start, submit = threading.Thread.start, ThreadPoolExecutor.submit
+    sinks = tuple(sinks)
+    out, err = CapturedStream("stdout", sys.stdout, sinks), CapturedStream("stderr", sys.stderr, sinks)
+    sys.stdout, sys.stderr = out, err
+    threading.Thread.start = _start_in_context(start)  # type: ignore[method-assign, assignment]
+    ThreadPoolExecutor.submit = _submit_in_context(submit)  # type: ignore[method-assign]
+
+    def drain() -> None:
+        if out.unfinished or err.unfinished:
+            out.drain()
+            err.drain()
+
+    def undo() -> None:
+        drain()
+        sys.stdout, sys.stderr = before
+        threading.Thread.start = start  # type: ignore[method-assign]
+        ThreadPoolExecutor.submit = submit  # type: ignore[method-assign]
+
+    return Capture(drain, undo)
+
+
+def _start_in_context(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    @functools.wraps(start)
+    def start_in_context(thread: threading.Thread) -> None:
+        request_id, run = _request_id.get(), thread.run
+
+        def run_in_context() -> None:
+            _request_id.set(request_id)
+            run()
+
+        if request_id != NO_REQUEST:
+            thread.run = run_in_context  # type: ignore[method-assign]
+        start(thread)
+
+    return start_in_context
+
+
+def _submit_in_context(submit: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(submit)
+    def submit_in_context(pool: ThreadPoolExecutor, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        request_id = _request_id.get()
+
+        def call_in_context(*args: Any, **kwargs: Any) -> Any:
+            token = _request_id.set(request_id)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _request_id.reset(token)
+
+        return submit(pool, call_in_context, *args, **kwargs)
+
+    return submit_in_context
+
+
+def syslog_sink(address: str) -> Sink:
+    """Return a sink that sends ``<request id>,<line>`` to syslog.
+
+    Args:
+        address: path of a socket, or ``host:port`` (UDP).
+
+    Raises:
+        OSError: the socket cannot be reached.
+    """
+    import logging.handlers
+
+    host, colon, port = address.rpartition(":")
+    handler = logging.handlers.SysLogHandler((host, int(port)) if colon and port.isdigit() else address)
+
+    def send(stream: str, request_id: str, line: str) -> None:
+        level = logging.INFO if stream == "stdout" else logging.ERROR
+        handler.handle(logging.LogRecord("azmlinfsrv.print", level, "", 0, f"{request_id},{line}", None, None))
+
+    return send

@@ -1,0 +1,173 @@
+"""The command line; the only place that exits the process."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib.util
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from azmlinfsrv import logs
+from azmlinfsrv._version import __version__
+from azmlinfsrv.configuration import Configuration, coerce, load_configuration
+from azmlinfsrv.environment import banner, notices, script_environment
+from azmlinfsrv.errors import ConfigurationError, UsageError
+from azmlinfsrv.script import import_paths
+from azmlinfsrv.settings import Row, Settings, rows
+from azmlinfsrv.sockets import bind, ports
+
+USAGE_FAILURE = 1
+STARTUP_FAILURE = 3
+_BIND_TRIES = 8
+_BIND_WAIT_S = 0.25
+
+logger = logging.getLogger("azmlinfsrv")
+
+_NO_SCRIPT = (
+    "Either provide an entry_script using --entry_script or "
+    "provide a path to the configuration file using --config_file"
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends with exit code 1 where the command line is wrong, as release 1.5.1 does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and one line, and exit."""
+        self.print_usage(sys.stderr)
+        self.exit(USAGE_FAILURE, f"{self.prog}: error: {message}\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser; its options are the rows of the settings that have a flag."""
+    parser = _Parser(
+        prog="azmlinfsrv",
+        description=f"Azure ML Inferencing HTTP server v{__version__}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for row in rows().values():
+        if row.spec.flag:
+            parser.add_argument(
+                row.spec.flag,
+                dest=row.name,
+                type=_argument(row),
+                default=argparse.SUPPRESS,
+                metavar=row.spec.flag.lstrip("-").upper(),
+                help=_help(row),
+            )
+    parser.add_argument("--rest", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--version", action="version", version=f"azmlinfsrv {__version__}")
+    return parser
+
+
+def _argument(row: Row) -> Any:
+    def parse(text: str) -> Any:
+        try:
+            return coerce(row, text, "the command line")
+        except ConfigurationError as error:
+            message = f"{text!r} is not valid, expected {row.expected}"
+            raise argparse.ArgumentTypeError(message) from error
+
+    return parse
+
+
+def _help(row: Row) -> str:
+    unit = f" {row.spec.unit}" if row.spec.unit else ""
+    default = "" if row.default is None else f" Default: {row.default}{unit}."
+    variables = f" Variable: {row.spec.variables[0]}." if row.spec.variables else ""
+    return (row.spec.help + default + variables).replace("%", "%%")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command.
+
+    Exit codes: 0 stopped, 1 wrong command line or port in use, 3 the configuration or the script cannot be used.
+    """
+    parser = make_parser()
+    given = vars(parser.parse_args(arguments))
+    transport = "rest" if given.pop("rest") else "grpc"
+    logs.load(logs.PACKAGE)
+    try:
+        configuration = load_configuration(given, os.environ, os.getcwd())
+        _check_script(configuration)
+        os.environ.update(script_environment(configuration, os.environ, transport))
+        print_start(configuration)
+        _serve(configuration)
+    except UsageError as error:
+        parser.error(error.message)
+    except ConfigurationError as error:
+        logs.log_configuration_error(error)
+        sys.exit(STARTUP_FAILURE)
+    sys.exit(0)
+
+
+def _check_script(configuration: Configuration) -> None:
+    """Refuse to start where no script is named and there is no main.py.
+
+    Raises:
+        UsageError: there is nothing to serve.
+    """
+    settings = configuration.settings
+    if settings.entry_script or configuration.config_file:
+        return
+    folders = [os.getcwd(), *import_paths(settings), *sys.path]
+    if not any(os.path.isfile(os.path.join(folder, "main.py")) for folder in folders):
+        raise UsageError(_NO_SCRIPT)
+
+
+def print_start(configuration: Configuration) -> None:
+    """Print the notices and the banner."""
+    lines = [*notices(configuration.settings, os.environ), *banner(configuration.settings, os.environ)]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _serve(configuration: Configuration) -> None:
+    settings = configuration.settings
+    _check_ports(settings)
+    if _uses_gunicorn(settings.hosting):
+        from azmlinfsrv import launcher
+
+        launcher.run(configuration)
+    else:
+        from azmlinfsrv import single
+
+        single.run(configuration)
+
+
+def _uses_gunicorn(hosting: str) -> bool:
+    """Return whether to host under gunicorn.
+
+    Raises:
+        ConfigurationError: gunicorn is asked for and not to be had.
+    """
+    missing = [name for name in ("gunicorn", "uvloop") if importlib.util.find_spec(name) is None]
+    if hosting == "gunicorn" and (missing or os.name != "posix"):
+        raise ConfigurationError(f"hosting 'gunicorn' needs a POSIX system, gunicorn and uvloop; missing: {missing}")
+    return hosting != "single" and os.name == "posix" and not missing
+
+
+def _check_ports(settings: Settings) -> None:
+    """Exit with 1 if an address cannot be listened on, after trying for two seconds."""
+    if "GUNICORN_FD" in os.environ or "LISTEN_FDS" in os.environ:
+        return  # the sockets are handed down
+    for port in ports(settings):
+        for attempt in range(_BIND_TRIES):
+            try:
+                bind(settings.host, port).close()
+                break
+            except OSError as error:
+                if attempt == _BIND_TRIES - 1 or error.errno != errno.EADDRINUSE:
+                    reason = "Connection in use" if error.errno == errno.EADDRINUSE else str(error)
+                    logging.getLogger("gunicorn.error").error("%s: %s", reason, (settings.host, port))  # noqa: TRY400 - one line
+                    sys.exit(USAGE_FAILURE)
+                time.sleep(_BIND_WAIT_S)
+
+
+if __name__ == "__main__":
+    main()

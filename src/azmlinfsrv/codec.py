@@ -1,0 +1,118 @@
+"""JSON both ways: orjson where it means the same as the standard library, the standard library elsewhere.
+
+Source: `contract.md`, "JSON, both ways".
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import decimal
+import enum
+import json
+import sys
+import uuid
+from typing import Any
+
+import orjson
+
+_DIGITS_TO_ZERO = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+_LONG_NUMBER = b"0" * 19
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+def loads(text: bytes) -> Any:
+    """Return the value of a JSON text, as `json.loads` has it.
+
+    orjson turns integers beyond 64 bits into floats, so a text with 19 digits in a row goes to the standard library;
+    so does all that orjson refuses (NaN, Infinity, 1e400, lone surrogates, byte order marks, UTF-16, deep nesting).
+
+    Raises:
+        json.JSONDecodeError: the text is not JSON.
+        UnicodeDecodeError: the text is not UTF-8, UTF-16 or UTF-32.
+        ValueError: an integer has more digits than Python converts.
+        RecursionError: the text is nested more deeply than Python allows.
+    """
+    if _LONG_NUMBER not in text.translate(_DIGITS_TO_ZERO):
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            pass
+    return json.loads(text)
+
+
+def dumps(value: Any) -> bytes:
+    """Return the JSON text of a value, as `json.dumps` means it, in UTF-8.
+
+    orjson writes NaN and Infinity as null, so a text with a null in it is written again by the standard library.
+    NumPy, pandas, dataclasses, dates, UUIDs, enumerations and decimals are encoded too.
+
+    Raises:
+        TypeError: JSON cannot hold the value.
+        ValueError: the value contains itself, or a key or number cannot be written.
+        RecursionError: the value is nested more deeply than Python allows.
+    """
+    try:
+        text = orjson.dumps(value, default, _OPTIONS)
+    except TypeError:
+        # Keys that are not strings, integers beyond 64 bits, lone surrogates, deep nesting.
+        return _dumps_standard(value)
+    return _dumps_standard(value) if b"null" in text else text
+
+
+def _dumps_standard(value: Any) -> bytes:
+    return json.dumps(value, default=default).encode()
+
+
+def default(value: Any) -> Any:
+    """Return something that JSON can hold in place of a value of another type.
+
+    Raises:
+        TypeError: there is nothing.
+    """
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
+    if isinstance(value, (uuid.UUID, datetime.timedelta)):
+        return str(value)
+    pandas = sys.modules.get("pandas")
+    if pandas is not None:
+        found, replaced = _from_pandas(value, pandas)
+        if found:
+            return replaced
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
+        return _from_numpy(value, numpy)
+    message = f"Object of type {type(value).__name__} is not JSON serializable"
+    raise TypeError(message)
+
+
+def _from_pandas(value: Any, pandas: Any) -> tuple[bool, Any]:
+    """Return whether `value` is of pandas, and what stands for it: records of a frame, a list, text, or None."""
+    if value is pandas.NaT or value is pandas.NA:
+        return True, None
+    if isinstance(value, pandas.DataFrame):
+        return True, value.to_dict(orient="records")
+    if isinstance(value, (pandas.Series, pandas.Index, pandas.api.extensions.ExtensionArray)):
+        return True, value.tolist()
+    if isinstance(value, (pandas.Period, pandas.Interval)):
+        return True, str(value)
+    return False, None
+
+
+def _from_numpy(value: Any, numpy: Any) -> Any:
+    """Return nested lists or a Python scalar; dates as text, as ISO 8601 has them."""
+    if value.dtype.kind in "mM":
+        return numpy.datetime_as_string(value).tolist() if value.dtype.kind == "M" else value.astype(str).tolist()
+    plain = value.tolist()
+    if isinstance(plain, bytes):
+        return base64.b64encode(plain).decode()
+    return plain

@@ -1,0 +1,75 @@
+"""Cross-origin resource sharing: which browsers' pages may call the service.
+
+Source: `inference-server.md`, "CORS Support"; the rules of release 1.5.1 (flask-cors with GET and POST); the Fetch
+standard for the names of the headers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from azmlinfsrv.messages import Request, Response
+
+ALLOW_ORIGIN = "Access-Control-Allow-Origin"
+_METHODS = ("GET", "POST")
+_PATTERN_CHARACTERS = frozenset("*\\]?$^[]()")
+
+
+class Cors:
+    """Adds the headers that allow a page of a listed origin to read the answer.
+
+    Args:
+        origins: origins (``https://www.bing.com``), domains (``www.bing.com``: any scheme), regular expressions, or
+            ``*``, separated by commas.
+    """
+
+    def __init__(self, origins: str) -> None:
+        self.origins = [origin.strip() for origin in origins.split(",")]
+        self._any = "*" in self.origins
+        literal = [origin for origin in self.origins if not _is_pattern(origin)]
+        self._matchers = [_matcher(origin) for origin in self.origins]
+        self._without_origin = "*" if self._any else min(literal, default="")
+        self._vary = len(self.origins) > 1 or len(literal) < len(self.origins)
+
+    def apply(self, request: Request, response: Response) -> None:
+        """Add the headers, unless the script set its own."""
+        if any(name.lower() == "access-control-allow-origin" for name, _ in response.headers):
+            return
+        allowed = self._allowed(request.header(b"origin"))
+        if not allowed:
+            return
+        headers = response.headers
+        headers.append((ALLOW_ORIGIN, allowed))
+        if request.header(b"access-control-request-private-network") == "true":
+            headers.append(("Access-Control-Allow-Private-Network", "false"))
+        if request.method == "OPTIONS" and request.header(b"access-control-request-method").upper() in _METHODS:
+            wanted = request.header(b"access-control-request-headers")
+            if wanted:
+                names = sorted(name.strip() for name in wanted.split(","))
+                headers.append(("Access-Control-Allow-Headers", ", ".join(names)))
+            headers.append(("Access-Control-Allow-Methods", ", ".join(_METHODS)))
+        if self._vary and allowed != "*":
+            headers.append(("Vary", "Origin"))
+
+    def _allowed(self, origin: str) -> str:
+        if not origin:
+            return self._without_origin
+        return origin if self._any or any(match(origin) for match in self._matchers) else ""
+
+
+def _is_pattern(origin: str) -> bool:
+    return not _PATTERN_CHARACTERS.isdisjoint(origin)
+
+
+def _matcher(listed: str) -> Callable[[str], bool]:
+    if listed == "*":
+        return lambda origin: True
+    if _is_pattern(listed):
+        pattern = re.compile(listed, re.IGNORECASE)
+        return lambda origin: pattern.match(origin) is not None
+    listed = listed.lower()
+    if "://" in listed:
+        return lambda origin: origin.lower() == listed
+    # A domain: the origin of its pages has a scheme before it.
+    return lambda origin: origin.lower().rpartition("://")[2] == listed

@@ -1,0 +1,124 @@
+"""Scripts decorated with inference-schema: whether, with what types, and which errors are the caller's fault."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from types import FunctionType, TracebackType
+from typing import Any
+
+from azmlinfsrv.errors import BadInputError
+
+_DECORATORS = "inference_schema.schema_decorators"
+
+
+def is_decorated(run: Callable[..., Any]) -> bool:
+    """Return whether ``run()`` has an ``@input_schema`` or ``@output_schema``."""
+    util = sys.modules.get("inference_schema.schema_util")
+    return util is not None and bool(util.is_schema_decorated(run))
+
+
+def functions_of(run: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Yield ``run()`` and every function that it wraps, from the outermost to the user's own."""
+    seen: set[int] = set()
+    pending: list[Any] = [run]
+    while pending:
+        function = pending.pop(0)
+        if id(function) in seen or not callable(function):
+            continue
+        seen.add(id(function))
+        yield function
+        pending += [getattr(function, attribute, None) for attribute in ("__wrapped__", "_self_wrapper")]
+        for cell in getattr(function, "__closure__", None) or ():
+            content = _content(cell)
+            if isinstance(content, FunctionType) or hasattr(content, "__wrapped__"):
+                pending.append(content)
+
+
+def parameter_types(run: Callable[..., Any]) -> dict[str, Any]:
+    """Return the inference-schema type of each parameter that has one."""
+    found = {}
+    for function in functions_of(run):
+        code = getattr(function, "__code__", None)
+        if code is None or getattr(function, "__module__", "") != _DECORATORS:
+            continue
+        cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+        if "param_name" in cells and "param_type" in cells:
+            found[_content(cells["param_name"])] = _content(cells["param_type"])
+    return found
+
+
+def check_columns(run: Callable[..., Any]) -> None:
+    """Make data frame parameters refuse columns that their sample does not have.
+
+    inference-schema accepts any names where their number is right; the model then fails on them (`contract.md`,
+    "input that the schema cannot convert").
+    """
+    for parameter_type in parameter_types(run).values():
+        for part in _nested(parameter_type):
+            columns = getattr(getattr(part, "sample_input", None), "columns", None)
+            if columns is not None and getattr(part, "enforce_shape", False) and not part.apply_column_names:
+                part.deserialize_input = _with_known_columns(part.deserialize_input, [str(c) for c in columns])
+
+
+def _nested(parameter_type: Any) -> Iterator[Any]:
+    yield parameter_type
+    parts = [*getattr(parameter_type, "sample_data_type_map", {}).values()]
+    for part in [*parts, *getattr(parameter_type, "sample_data_type_list", [])]:
+        yield from _nested(part)
+
+
+def _with_known_columns(deserialize: Callable[[Any], Any], known: list[str]) -> Callable[[Any], Any]:
+    def deserialize_known(input_data: Any) -> Any:
+        frame = deserialize(input_data)
+        unknown = [str(column) for column in frame.columns if str(column) not in known]
+        if unknown:
+            message = f"unknown column {', '.join(map(repr, unknown))}"
+            raise ValueError(message)
+        return frame
+
+    return deserialize_known
+
+
+def conversion_error(error: BaseException, run: Callable[..., Any]) -> BadInputError | None:
+    """Return the error for the caller if `error` came from converting its input, and None if from the script.
+
+    inference-schema converts inside the call of ``run()``: the traceback tells whether the user's own function had
+    been reached.
+    """
+    decorators = sys.modules.get(_DECORATORS)
+    if decorators is None:
+        return None
+    convert = decorators._deserialize_input_argument.__code__
+    own = {getattr(f, "__code__", None) for f in functions_of(run) if getattr(f, "__module__", "") != _DECORATORS}
+    traceback: TracebackType | None = error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_code is convert:
+            name, parameter_type = frame.f_locals["param_name"], frame.f_locals["param_type"]
+            reason = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
+            return BadInputError(f"The {name!r} parameter is not valid. Expected {_describe(parameter_type)}: {reason}")
+        if frame.f_code in own:
+            return None
+        traceback = traceback.tb_next
+    return None
+
+
+def _describe(parameter_type: Any) -> str:
+    """Return what a parameter must be, in words."""
+    sample: Any = getattr(parameter_type, "sample_input", None)
+    if hasattr(sample, "columns"):
+        columns = ", ".join(f"{column}: {dtype}" for column, dtype in sample.dtypes.items())
+        return f"a data frame ({parameter_type.orient}) with the columns {columns}"
+    if hasattr(sample, "dtype"):
+        shape = ", ".join(["*", *map(str, sample.shape[1:])]) if sample.shape else ""
+        return f"an array of {sample.dtype} with the shape ({shape})"
+    kind = getattr(parameter_type, "sample_data_type", None)
+    return f"a value of type {getattr(kind, '__name__', 'of the sample')}"
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None

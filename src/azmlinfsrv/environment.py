@@ -1,0 +1,121 @@
+"""What the script finds in its environment, and the lines that the server prints before it starts.
+
+Source: release 1.5.1; `contract.md`, "environment of the script".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from azmlinfsrv._version import __version__
+from azmlinfsrv.configuration import Configuration
+from azmlinfsrv.settings import Settings, rows
+
+SERVER_VERSION = f"azmlinfsrv/{__version__}"
+VERSION_VARIABLE = "HTTP_X_MS_SERVER_VERSION"
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.IGNORECASE)
+
+_BANNER = (
+    ("Entry Script Name", "AZUREML_ENTRY_SCRIPT"),
+    ("Model Directory", "AZUREML_MODEL_DIR"),
+    ("Config File", "AZUREML_CONFIG_FILE"),
+    ("Worker Count", "WORKER_COUNT"),
+    ("Worker Timeout (seconds)", "WORKER_TIMEOUT"),
+    ("Server Port", "SERVER_PORT"),
+    ("Health Port", "HEALTH_PORT"),
+    ("Application Insights Enabled", "AML_APP_INSIGHTS_ENABLED"),
+    ("Application Insights Key", "AML_APP_INSIGHTS_KEY"),
+    ("Inferencing HTTP server version", VERSION_VARIABLE),
+    ("CORS for the specified origins", "AML_CORS_ORIGINS"),
+    ("Create dedicated endpoint for health", "SEPERATE_HEALTH_ENDPOINT"),
+)
+
+
+def script_environment(
+    configuration: Configuration, environ: Mapping[str, str], transport: str = "grpc"
+) -> dict[str, str]:
+    """Return the variables that are set before the script is loaded.
+
+    Args:
+        configuration: the settings and where they came from.
+        environ: the environment so far.
+        transport: value of TRANSPORT_PROTOCOL.
+    """
+    settings = configuration.settings
+    variables = {
+        "TRANSPORT_PROTOCOL": environ.get("TRANSPORT_PROTOCOL", transport) if transport == "grpc" else transport,
+        "WORKER_COUNT": str(settings.worker_count),
+        "SERVER_PORT": str(settings.port),
+        "HEALTH_PORT": str(settings.health_port if settings.separate_health_endpoint else settings.port),
+        "AML_APP_INSIGHTS_ENABLED": "true" if uses_app_insights(settings) else "false",
+    }
+    if "AML_APP_ROOT" not in environ:
+        variables["AML_APP_ROOT"] = settings.app_root
+    if settings.send_server_version:
+        variables[VERSION_VARIABLE] = SERVER_VERSION
+    for name in ("entry_script", "model_dir", "config_file", "cors_origins", "app_insights_key"):
+        source = configuration.sources.get(name, "")
+        value = getattr(settings, name)
+        if value and not source.startswith("environment"):
+            variables[rows()[name].spec.variables[0]] = value
+    return variables
+
+
+def uses_app_insights(settings: Settings) -> bool:
+    """Return whether telemetry is wanted and has a key that can be one."""
+    key = settings.app_insights_key
+    return bool(settings.app_insights_enabled and key and is_app_insights_key(key))
+
+
+def is_app_insights_key(key: str) -> bool:
+    """Return whether this is an instrumentation key (a UUID) or a connection string."""
+    return bool(_UUID.match(key)) or "instrumentationkey=" in key.lower()
+
+
+def notices(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield what a user should know before the banner.
+
+    Args:
+        settings: the settings.
+        environ: the environment of the script.
+    """
+    if "AZUREML_MODEL_DIR" not in environ:
+        yield "The environment variable 'AZUREML_MODEL_DIR' has not been set."
+        yield "Use the --model_dir command line argument to set it."
+    if settings.app_insights_enabled and settings.app_insights_key:
+        if uses_app_insights(settings):
+            yield "Valid Application Insights instrumentation key provided."
+        else:
+            yield "Invalid Application Insights instrumentation key provided."
+            yield "Application Insights has been disabled."
+
+
+def banner(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the lines that show version, settings and routes.
+
+    Args:
+        settings: the settings.
+        environ: the environment of the script.
+    """
+    yield from ("", f"Azure ML Inferencing HTTP server v{__version__}", "", "")
+    yield from ("Server Settings", "---------------")
+    for label, variable in _BANNER:
+        yield f"{label}: {_shown(variable, environ.get(variable))}"
+    for name, row in rows().items():
+        value = getattr(settings, name)
+        if row.spec.variables and row.spec.variables[0].startswith("AZMLINFSRV_") and value != row.default:
+            yield f"{name}: {'provided' if row.spec.secret else value}"
+    yield from ("", "", "Server Routes", "---------------")
+    yield f"Liveness Probe: GET   127.0.0.1:{environ['HEALTH_PORT']}/"
+    yield f"Score:          POST  127.0.0.1:{environ['SERVER_PORT']}/score"
+    yield ""
+
+
+def _shown(variable: str, value: str | None) -> str:
+    if variable == "AML_APP_INSIGHTS_KEY" and value is not None:
+        return "AppInsights key provided"
+    if variable == "AML_CORS_ORIGINS" and value is not None:
+        return f"Enabling CORS for {value}"
+    return str(value)

@@ -1,0 +1,166 @@
+"""The errors of the server, one tree; each knows the answer that a client gets for it.
+
+::
+
+    ServerError                      500
+    ├── ConfigurationError           stops the start, exit code 3
+    │   └── UsageError               stops the start, exit code 1, with the usage
+    ├── ScriptError                  stops the start, exit code 3
+    │   └── ScriptFailedError        the script raised: its own traceback is kept
+    ├── RequestError                 an answer of 4xx or 5xx, made before run() was called
+    │   ├── BadInputError            400
+    │   ├── UnsupportedInputError    415
+    │   ├── UnsupportedMethodError   405, or 200 for OPTIONS
+    │   ├── NotFoundError            404
+    │   ├── MethodNotAllowedError    405
+    │   ├── HeaderTooLongError       431
+    │   ├── SwaggerVersionError      404
+    │   └── ProtocolError            4xx or 5xx, and the connection is closed
+    └── RunError                     500, run() was called and failed
+        ├── RunFailedError           run() raised
+        └── RunTimeoutError          the deadline passed
+    ScoringInterrupt                 BaseException: ends run() at its deadline
+    StopServing                      BaseException: ends run() because the worker must stop at once
+
+Source of the messages: release 1.5.1.
+"""
+
+from __future__ import annotations
+
+NOT_FOUND = (
+    "The requested URL was not found on the server. "
+    "If you entered the URL manually please check your spelling and try again."
+)
+METHOD_NOT_ALLOWED = "The method is not allowed for the requested URL."
+INTERNAL = "An unexpected internal error occurred. Check the logs for more info."
+RUN_FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
+
+
+class ServerError(Exception):
+    """Base of all errors of the server.
+
+    Attributes:
+        status: HTTP status that a client gets.
+        message: text of the JSON answer ``{"message": …}``.
+        run_function_failed: value of the ``x-ms-run-function-failed`` header.
+    """
+
+    status: int = 500
+    run_function_failed: bool = False
+
+    def __init__(self, message: str = INTERNAL) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ConfigurationError(ServerError):
+    """A setting has a value that cannot be used. Stops the start with exit code 3."""
+
+
+class UsageError(ConfigurationError):
+    """The command line cannot be used. Stops the start with exit code 1."""
+
+
+class ScriptError(ServerError):
+    """The entry script cannot be used. Stops the start with exit code 3."""
+
+
+class ScriptFailedError(ScriptError):
+    """Code of the user's script raised while it was imported or in ``init()``.
+
+    The user's exception is the ``__cause__``.
+    """
+
+
+class RequestError(ServerError):
+    """A request that never reaches ``run()``."""
+
+    status = 400
+
+
+class BadInputError(RequestError):
+    """The body or the query cannot be turned into arguments of ``run()``."""
+
+
+class UnsupportedInputError(RequestError):
+    """The content type of the body is not one that the script's ``run()`` takes."""
+
+    status = 415
+
+
+class UnsupportedMethodError(RequestError):
+    """The style of ``run()`` does not take this HTTP method."""
+
+    status = 405
+
+    def __init__(self, message: str = "Method not allowed") -> None:
+        super().__init__(message)
+
+
+class NotFoundError(RequestError):
+    """No route has this path."""
+
+    status = 404
+
+    def __init__(self, message: str = NOT_FOUND) -> None:
+        super().__init__(message)
+
+
+class MethodNotAllowedError(RequestError):
+    """The route does not take this HTTP method."""
+
+    status = 405
+
+    def __init__(self, message: str = METHOD_NOT_ALLOWED) -> None:
+        super().__init__(message)
+
+
+class HeaderTooLongError(RequestError):
+    """A request id has more than 100 characters."""
+
+    status = 431
+
+
+class SwaggerVersionError(RequestError):
+    """The script has no schema in this version of OpenAPI."""
+
+    status = 404
+
+
+class ProtocolError(RequestError):
+    """The bytes of the request are not HTTP/1.1 that the server accepts (RFC 9112), or exceed a limit."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RunError(ServerError):
+    """``run()`` was called and did not return a result."""
+
+    run_function_failed = True
+
+    def __init__(self, message: str = RUN_FAILED) -> None:
+        super().__init__(message)
+
+
+class RunFailedError(RunError):
+    """``run()`` raised. The user's exception is the ``__cause__``."""
+
+
+class RunTimeoutError(RunError):
+    """``run()`` did not return within SCORING_TIMEOUT_MS."""
+
+    def __init__(self, timeout_ms: int) -> None:
+        super().__init__(f"Scoring timeout after {timeout_ms} ms")
+
+
+class ScoringInterrupt(BaseException):
+    """Raised inside ``run()`` at its deadline.
+
+    Not an ``Exception``, so that an ``except Exception`` of the user's does not swallow it.
+    """
+
+
+class StopServing(BaseException):
+    """Raised inside ``run()`` when the worker must stop at once (SIGINT, SIGQUIT)."""

@@ -1,0 +1,81 @@
+"""Request ids: which headers carry them in and out (`inference-server.md`, "Request ID", the eight-row table)."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from azmlinfsrv.errors import HeaderTooLongError
+
+REQUEST_ID = "x-request-id"
+LEGACY_ID = "x-ms-request-id"
+CLIENT_ID = "x-ms-client-request-id"
+TRACE_IDS = ("TraceId", "trace-id")
+NO_REQUEST = "00000000-0000-0000-0000-000000000000"
+MAX_LENGTH = 100
+
+_POOL_IDS = 256
+
+
+class RequestIds(NamedTuple):
+    """The ids of one request.
+
+    Attributes:
+        request_id: id of this request, the caller's or a new one; the letter A of the table.
+        legacy_id: what ``x-ms-request-id`` answers.
+        client_id: the caller's own id, or "" where it sent none.
+        deprecated: whether the caller sent ``x-ms-request-id``, which is deprecated.
+    """
+
+    request_id: str
+    legacy_id: str
+    client_id: str
+    deprecated: bool = False
+
+
+class IdSource:
+    """Makes version-4 UUIDs (RFC 9562) from a pool of random bytes that is refilled every 256 ids.
+
+    Not shared between threads; make it after a fork, so that two processes never share a pool.
+    """
+
+    def __init__(self) -> None:
+        self._pool = b""
+        self._next = 0
+
+    def new(self) -> str:
+        """Return a new id of 36 characters."""
+        start = self._next
+        if start >= len(self._pool):
+            self._pool = os.urandom(16 * _POOL_IDS)
+            start = 0
+        self._next = start + 16
+        h = self._pool[start : start + 16].hex()
+        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+
+
+def resolve_ids(request_id: str, legacy_id: str, client_id: str, source: IdSource) -> RequestIds:
+    """Apply the table: from the three headers of a request ("" where absent) to the ids of its answer.
+
+    Raises:
+        HeaderTooLongError: an id has more than 100 characters (431).
+    """
+    if len(request_id) > MAX_LENGTH:
+        raise HeaderTooLongError(f"{REQUEST_ID} must not exceed {MAX_LENGTH} characters")
+    if not request_id:
+        request_id = source.new()
+    if not (legacy_id or client_id):
+        return RequestIds(request_id, request_id, "")
+    deprecated = bool(legacy_id)
+    client_id = client_id or legacy_id
+    legacy_id = legacy_id or client_id
+    if len(legacy_id) > MAX_LENGTH or len(client_id) > MAX_LENGTH:
+        raise HeaderTooLongError(f"{LEGACY_ID} and {CLIENT_ID} must not exceed {MAX_LENGTH} characters")
+    return RequestIds(request_id, legacy_id, client_id, deprecated)
+
+
+def fallback_ids(request_id: str, source: IdSource) -> RequestIds:
+    """Return the ids of an answer whose request carried ids that cannot be used."""
+    if not request_id or len(request_id) > MAX_LENGTH:
+        request_id = source.new()
+    return RequestIds(request_id, request_id, "")

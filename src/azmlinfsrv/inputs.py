@@ -1,0 +1,141 @@
+"""From a request to the keyword arguments of ``run()``, for each style.
+
+Source: `inference-server.md`, "Scoring Endpoints"; messages of release 1.5.1.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from azmlinfsrv import codec
+from azmlinfsrv.errors import BadInputError, UnsupportedInputError, UnsupportedMethodError
+from azmlinfsrv.messages import Request
+from azmlinfsrv.script import Script, Style
+
+Parse = Callable[[Request], dict[str, Any]]
+
+_BAD_BYTES = re.compile("[\udc80-\udcff]")
+
+
+def input_parser(script: Script, flask_request: Callable[[Request], Any]) -> Parse:
+    """Return the function that makes the arguments of the script's ``run()``.
+
+    Args:
+        script: the loaded script.
+        flask_request: gives the Flask request of a request, for ``@rawhttp`` scripts.
+    """
+    first = script.parameters[0].name
+    if script.style is Style.RAW:
+        parse: Parse = lambda request: {first: flask_request(request)}  # noqa: E731 - three of a kind
+    elif script.style is Style.SCHEMA:
+        parse = lambda request: schema_arguments(request, script.parameters)  # noqa: E731
+    else:
+        parse = lambda request: {first: json_text(request)}  # noqa: E731
+    if not script.takes_headers:
+        return parse
+    return lambda request: {**parse(request), "request_headers": title_headers(request)}
+
+
+def json_text(request: Request) -> str:
+    """Return the input of an undecorated ``run()``: the body as text, or the query as a JSON object.
+
+    Raises:
+        BadInputError: the body is not UTF-8.
+        UnsupportedMethodError: neither GET nor POST.
+    """
+    if request.method == "POST":
+        try:
+            return request.body.decode()
+        except UnicodeDecodeError as error:
+            raise BadInputError(f"Input cannot be decoded as UTF-8: {error}") from None
+    if request.method == "GET":
+        return json.dumps(query_values(request.query))
+    raise UnsupportedMethodError
+
+
+def schema_arguments(request: Request, parameters: list[inspect.Parameter]) -> dict[str, Any]:
+    """Return the arguments of an ``@input_schema`` ``run()``: a JSON object's values by parameter name.
+
+    Raises:
+        BadInputError: the body is no JSON object, or lacks a parameter without a default.
+        UnsupportedInputError: the content type is not JSON.
+        UnsupportedMethodError: neither GET nor POST.
+    """
+    if request.method == "POST":
+        values = _json_object(request)
+    elif request.method == "GET":
+        values = query_values(request.query)
+    else:
+        raise UnsupportedMethodError
+    arguments = {}
+    for parameter in parameters:
+        value = values.get(parameter.name, parameter.default)
+        if value is inspect.Parameter.empty:
+            raise BadInputError(f"A value is not provided for the {parameter.name!r} parameter.")
+        arguments[parameter.name] = value
+    return arguments
+
+
+def _json_object(request: Request) -> dict[str, Any]:
+    if not is_json(request):
+        raise UnsupportedInputError("Expects Content-Type to be application/json")
+    if not request.body:
+        raise BadInputError("POST body is empty. Expecting a JSON dictionary.")
+    try:
+        value = codec.loads(request.body)
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"Input cannot be decoded as UTF-8: {error}") from None
+    except RecursionError:
+        raise BadInputError("POST body could not be decoded as JSON: it is nested too deeply") from None
+    except ValueError as error:
+        raise BadInputError(f"POST body could not be decoded as JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise BadInputError("POST body should be a JSON dictionary.")
+    return value
+
+
+def is_json(request: Request) -> bool:
+    """Return whether the content type is JSON: ``application/json`` or ``application/…+json`` (RFC 6839)."""
+    media_type = request.header(b"content-type").partition(";")[0].strip().lower()
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
+
+
+def query_values(query: bytes) -> dict[str, Any]:
+    """Return the values of a query: JSON where a value is JSON, text elsewhere; a repeated name is a list."""
+    values: dict[str, Any] = {}
+    repeated: dict[str, list[Any]] = {}
+    for name, text in parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True, errors="surrogateescape"):
+        name, value = _quote_bad_bytes(name), _json_or_text(_quote_bad_bytes(text))
+        if name in repeated:
+            repeated[name].append(value)
+        elif name in values:
+            values[name] = repeated[name] = [values[name], value]
+        else:
+            values[name] = value
+    return values
+
+
+def _quote_bad_bytes(text: str) -> str:
+    """Return the text with bytes that are not UTF-8 percent-encoded again, as werkzeug does."""
+    return _BAD_BYTES.sub(lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def title_headers(request: Request) -> dict[str, str]:
+    """Return the headers as a WSGI server has them: names in Title-Case, none with an underscore."""
+    return {
+        name.decode("latin-1").title(): value.decode("latin-1")
+        for name, value in request.headers.items()
+        if b"_" not in name
+    }

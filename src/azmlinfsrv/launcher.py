@@ -1,0 +1,102 @@
+"""From settings to a gunicorn application."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from typing import Any
+
+from gunicorn.app.base import Application
+from gunicorn.config import get_default_config_file
+from gunicorn.glogging import Logger
+
+from azmlinfsrv import boot, logs
+from azmlinfsrv.configuration import Configuration
+from azmlinfsrv.errors import ConfigurationError, ScriptError
+from azmlinfsrv.sockets import ports
+
+STARTUP_FAILURE = 3
+
+logger = logging.getLogger("azmlinfsrv")
+
+
+class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """Leaves the loggers as logging.json has set them up."""
+
+    def setup(self, cfg: Any) -> None:
+        """Do nothing but take the loggers."""
+        self.loglevel = logging.INFO
+        self.error_log.propagate = False
+        self.access_log.propagate = False
+
+    def reopen_files(self) -> None:
+        """Do nothing: there are no files of gunicorn's own."""
+
+    def close_on_exec(self) -> None:
+        """Do nothing: there are no files of gunicorn's own."""
+
+
+class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no types
+    """Starts workers that serve the script.
+
+    gunicorn.conf.py and GUNICORN_CMD_ARGS are honoured, as release 1.5.1 does; what is a setting of ours wins.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        super().__init__(prog="azmlinfsrv")
+
+    def load_config(self) -> None:
+        """Merge gunicorn's own sources with the settings."""
+        self.chdir()
+        path = get_default_config_file()
+        environment = self.cfg.parser().parse_args(self.cfg.get_cmd_args_from_env())
+        path = environment.config or path
+        if path is not None:
+            self.load_config_from_file(path)
+        for name, value in vars(environment).items():
+            if value is not None and name != "args":
+                self.cfg.set(name.lower(), value)
+        for name, value in self._own().items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+        self.chdir()
+
+    def _own(self) -> dict[str, Any]:
+        settings = self._configuration.settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        return {
+            "bind": [f"{host}:{port}" for port in reversed(ports(settings))],
+            "workers": settings.worker_count,
+            "timeout": settings.worker_timeout_s,
+            "graceful_timeout": settings.graceful_timeout_s,
+            "preload_app": settings.worker_preload,
+            "worker_class": "azmlinfsrv.worker.ScoringWorker",
+            "logger_class": GunicornLogger,
+            "threads": 1,
+            "control_socket_disable": True,
+            "dirty_workers": 0,
+        }
+
+    def load(self) -> Any:
+        """Load the script, in the worker, or before the fork with WORKER_PRELOAD."""
+        try:
+            loaded = boot.load(self._configuration)
+        except ConfigurationError as error:
+            logs.log_configuration_error(error)
+            sys.exit(STARTUP_FAILURE)
+        except ScriptError:
+            sys.exit(STARTUP_FAILURE)
+        if self.cfg.preload_app:
+            gc.freeze()
+        return loaded, self._configuration.settings
+
+
+def run(configuration: Configuration) -> None:
+    """Serve under gunicorn until it is told to stop; exits the process.
+
+    Raises:
+        SystemExit: always.
+    """
+    GunicornApplication(configuration).run()

@@ -1,0 +1,192 @@
+"""Logging: the release's line formats in UTC, the user's logging.json, and lines written in batches.
+
+Source: release 1.5.1 (formats, logger names, file lookup); `contract.md`, "AZUREML_LOG_LEVEL".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Literal, TextIO
+
+LOGGER = "azmlinfsrv"
+ACCESS_LOGGER = "gunicorn.access"
+ERROR_LOGGER = "gunicorn.error"
+PROBE = "GET / HTTP/1.1"
+FORMAT = "%(asctime)s %(levelname).1s [%(process)d] %(name)s - %(message)s"
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__))
+
+
+class RootAccessFilter(logging.Filter):
+    """Leaves health probes out of the access log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return False for the line of a ``GET /``."""
+        return PROBE not in record.getMessage()
+
+
+class AMLLogFormatter(logging.Formatter):
+    """Formats lines as release 1.5.1 does, with times in UTC."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(
+        self,
+        fmt: str = FORMAT,
+        datefmt: str | None = None,
+        style: Literal["%", "{", "$"] = "%",
+        validate: bool = True,
+        *,
+        defaults: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(fmt=fmt, datefmt=datefmt, style=style, validate=validate, defaults=defaults)
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """A stream handler that also takes finished lines, and writes those that have gathered at once."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+
+    def add_line(self, line: str) -> bool:
+        """Keep a line (with its end) until the next write; returns whether it is the first that is kept."""
+        self._lines.append(line)
+        return len(self._lines) == 1
+
+    def write_lines(self) -> None:
+        """Write the lines that are kept."""
+        if not self._lines:
+            return
+        with self.lock:  # type: ignore[union-attr]  # always made by logging.Handler
+            lines, self._lines = self._lines, []
+            try:
+                self.stream.write("".join(lines))
+                self.flush()
+            except (OSError, ValueError):
+                self.handleError(logging.LogRecord(LOGGER, logging.ERROR, "", 0, "log lines lost", None, None))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, after the lines that are kept."""
+        self.write_lines()
+        super().emit(record)
+
+
+def configure(app_root: str, script_folder: str | None, level: str | None) -> None:
+    """Apply the first logging.json of the app root and the script's folder, and the level.
+
+    Args:
+        app_root: AML_APP_ROOT.
+        script_folder: folder of the entry script, if any.
+        level: AZUREML_LOG_LEVEL, or None.
+
+    Raises:
+        ValueError: the logging.json is not valid.
+    """
+    for folder in (app_root, script_folder):
+        if folder and os.path.isfile(os.path.join(folder, "logging.json")):
+            load(folder)
+            break
+    if level:
+        set_level(level)
+
+
+def load(folder: str) -> None:
+    """Apply the logging.json of a folder.
+
+    Raises:
+        ValueError: it is not valid.
+    """
+    path = os.path.join(folder, "logging.json")
+    with open(path, encoding="utf-8") as file:
+        logging.config.dictConfig(json.load(file))
+    logging.getLogger(LOGGER).info("Loaded logging config from %s", path)
+
+
+def set_level(level: str) -> None:
+    """Set the level of the server's loggers; their handlers let it through."""
+    for name in (LOGGER, ACCESS_LOGGER, ERROR_LOGGER):
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        for handler in logger.handlers:
+            handler.setLevel(min(handler.level, logger.level))
+
+
+def log_configuration_error(error: Exception) -> None:
+    """Log a setting that cannot be used, framed as release 1.5.1 does."""
+    frame = "Configuration Error".center(51, "=")
+    logging.getLogger(LOGGER).critical("\n%s\n%s\n%s", frame, error, "=" * 51)
+
+
+def line_handlers() -> list[LineHandler]:
+    """Return the handlers in which lines may wait."""
+    loggers = (logging.getLogger(name) for name in (LOGGER, ACCESS_LOGGER, ERROR_LOGGER))
+    return [handler for logger in loggers for handler in logger.handlers if isinstance(handler, LineHandler)]
+
+
+def line_handler(logger: logging.Logger) -> LineHandler | None:
+    """Return the handler to which whole lines of this logger may be given, or None where logging must decide.
+
+    None, too, where something else listens: handlers further up, filters, or another formatter.
+    """
+    if len(logger.handlers) != 1 or not logger.isEnabledFor(logging.INFO) or logger.disabled:
+        return None
+    handler = logger.handlers[0]
+    if type(handler) is not LineHandler or type(handler.formatter) is not AMLLogFormatter or handler.filters:
+        return None
+    if handler.formatter._fmt != FORMAT or handler.formatter.datefmt is not None or handler.level > logging.INFO:
+        return None
+    if any(type(each) is not RootAccessFilter for each in logger.filters):
+        return None
+    parent = logger.parent if logger.propagate else None
+    while parent is not None:
+        if parent.handlers:
+            return None
+        parent = parent.parent if parent.propagate else None
+    return handler
+
+
+class LineClock:
+    """Gives the start of a log line and the times of answers, formatted once a second."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._second = -1
+        self._process = os.getpid()
+        self._log = ""
+        self.access = ""
+        self._http = ""
+
+    def prefix(self) -> str:
+        """Return the time of now, the level I and the process, as the format has them; refreshes the other times."""
+        now = self._now()
+        second = int(now)
+        if second != self._second:
+            self._refresh(second)
+        return f"{self._log},{int((now - second) * 1000):03d} I [{self._process}] "
+
+    def http_date(self) -> str:
+        """Return the time of now as a Date field has it (RFC 9110, 5.6.7)."""
+        second = int(self._now())
+        if second != self._second:
+            self._refresh(second)
+        return self._http
+
+    def _refresh(self, second: int) -> None:
+        parts = time.gmtime(second)
+        self._second = second
+        self._log = time.strftime("%Y-%m-%d %H:%M:%S", parts)
+        day, month = _DAYS[parts.tm_wday], _MONTHS[parts.tm_mon - 1]
+        clock = f"{parts.tm_hour:02d}:{parts.tm_min:02d}:{parts.tm_sec:02d}"
+        self._http = f"{day}, {parts.tm_mday:02d} {month} {parts.tm_year} {clock} GMT"
+        local = time.localtime(second)
+        self.access = f"[{local.tm_mday:02d}/{_MONTHS[local.tm_mon - 1]}/{time.strftime('%Y:%H:%M:%S %z', local)}]"
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

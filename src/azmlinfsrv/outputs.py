@@ -1,0 +1,143 @@
+"""From what ``run()`` returned to a response.
+
+Source: release 1.5.1; `contract.md`, "result that JSON cannot hold" and "JSON, both ways".
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sys
+from collections.abc import AsyncIterator, Iterator
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any, NamedTuple
+
+from azmlinfsrv import codec
+from azmlinfsrv.errors import ServerError
+from azmlinfsrv.messages import JSON, Response
+
+logger = logging.getLogger("azmlinfsrv")
+
+RUN_FAILED_HEADER = "x-ms-run-function-failed"
+_JSON_HEADERS = (("Content-Type", JSON), (RUN_FAILED_HEADER, "False"))
+
+
+def json_response(status: int, text: bytes, run_function_failed: bool = False) -> Response:
+    """Return a response with a JSON text."""
+    return Response(status, text, [("Content-Type", JSON), (RUN_FAILED_HEADER, str(run_function_failed))])
+
+
+def error_response(error: ServerError) -> Response:
+    """Return the answer that a client gets for an error."""
+    return json_response(error.status, codec.dumps({"message": error.message}), error.run_function_failed)
+
+
+def result_response(result: Any) -> Response:
+    """Return the response for a result of ``run()`` that is not a stream.
+
+    Flask responses keep their status, headers and body; bytes are sent as they are; None is an empty JSON object;
+    all else is JSON.
+
+    Raises:
+        TypeError, ValueError, RecursionError: JSON cannot hold the result.
+    """
+    if result is None:
+        return Response(200, b"{}", [*_JSON_HEADERS])
+    if isinstance(result, (bytes, bytearray, memoryview)):
+        return Response(200, bytes(result), [("Content-Type", "application/octet-stream"), _JSON_HEADERS[1]])
+    if is_http_response(result):
+        logger.info("run() output is HTTP Response")
+        return http_response(result)
+    return Response(200, codec.dumps(result), [*_JSON_HEADERS])
+
+
+def is_http_response(result: Any) -> bool:
+    """Return whether the result is an `AMLResponse`, `flask.Response` or any other of werkzeug's."""
+    wrappers = sys.modules.get("werkzeug.wrappers")
+    return wrappers is not None and isinstance(result, wrappers.Response)
+
+
+def http_response(result: Any) -> Response:
+    """Return the response of a werkzeug response; one without a known length is streamed."""
+    reason = result.status.partition(" ")[2]
+    streamed = not result.is_sequence
+    if not streamed:
+        result.make_sequence()
+    headers = [(name, str(value)) for name, value in result.get_wsgi_headers({})]
+    if result.status_code >= 500:
+        headers = [(name, value) for name, value in headers if name.lower() != RUN_FAILED_HEADER]
+        headers.append((RUN_FAILED_HEADER, "True"))
+    if streamed:
+        return Response(result.status_code, b"", headers, _http_stream(result), reason)
+    return Response(result.status_code, result.get_data(), headers, None, reason)
+
+
+def _http_stream(result: Any) -> Iterator[bytes]:
+    try:
+        for chunk in result.iter_encoded():
+            yield bytes(chunk)
+    finally:
+        result.close()
+
+
+class Started(NamedTuple):
+    """A generator whose first item has been made: None where it made none."""
+
+    first: Any
+    rest: Iterator[Any] | AsyncIterator[Any]
+
+
+def is_stream(result: Any) -> bool:
+    """Return whether the result is a generator, whose items are sent one by one."""
+    return isinstance(result, (GeneratorType, AsyncGeneratorType))
+
+
+def stream_response(started: Started) -> Response:
+    """Return the response for a generator.
+
+    The first item decides: bytes are ``application/octet-stream``, text is ``text/plain``, all else is one JSON
+    text a line (``application/x-ndjson``).
+    """
+    first, rest = started
+    if isinstance(first, (bytes, bytearray)):
+        content_type = "application/octet-stream"
+    elif first is None or isinstance(first, str):
+        content_type = "text/plain; charset=utf-8"
+    else:
+        content_type = "application/x-ndjson"
+    headers = [("Content-Type", content_type), _JSON_HEADERS[1]]
+    if isinstance(rest, AsyncIterator):
+        return Response(200, b"", headers, _encode_async(first, rest))
+    items = rest if first is None else itertools.chain([first], rest)
+    return Response(200, b"", headers, _encode(items, rest))
+
+
+def _encode(items: Iterator[Any], generator: Iterator[Any]) -> Iterator[bytes]:
+    try:
+        for item in items:
+            yield encode_chunk(item)
+    finally:
+        close = getattr(generator, "close", None)
+        if close is not None:
+            close()
+
+
+async def _encode_async(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    try:
+        if first is not None:
+            yield encode_chunk(first)
+        async for item in rest:
+            yield encode_chunk(item)
+    finally:
+        close = getattr(rest, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def encode_chunk(item: Any) -> bytes:
+    """Return the bytes of one item of a stream: bytes and text as they are, all else as a line of JSON."""
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return bytes(item)
+    if isinstance(item, str):
+        return item.encode()
+    return codec.dumps(item) + b"\n"

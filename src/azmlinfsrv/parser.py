@@ -1,0 +1,191 @@
+"""From the bytes of a connection to requests (RFC 9112): llhttp parses, this checks and counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from urllib.parse import unquote
+
+import httptools
+
+from azmlinfsrv.errors import ProtocolError
+from azmlinfsrv.messages import Request
+from azmlinfsrv.wire import Limits
+
+_INVALID = "The request is not valid HTTP/1.1"
+
+
+class RequestParser:
+    """Parses the requests of one connection.
+
+    Args:
+        limits: sizes.
+        deliver: gets each request and whether the connection may be kept open after it.
+        expected: called where a client waits for ``100 Continue``.
+        addresses: scheme, client and server address of the connection's requests.
+
+    Attributes:
+        receiving: whether a request has begun and is not complete.
+        in_body: whether the header block of that request is complete.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        deliver: Callable[[Request, bool], None],
+        expected: Callable[[], None],
+        addresses: tuple[str, tuple[str, int], tuple[str, int]],
+    ) -> None:
+        self.receiving = self.in_body = False
+        self._limits = limits
+        self._deliver = deliver
+        self._expected = expected
+        self._scheme, self._client, self._server = addresses
+        self._parser = httptools.HttpRequestParser(self)
+        self._error: ProtocolError | None = None
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._header_bytes = self._body_bytes = self._raw_bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        """Parse what has arrived.
+
+        Raises:
+            ProtocolError: it is not acceptable; the parser must not be fed again.
+        """
+        if not self.receiving:
+            self.receiving = True
+            self._raw_bytes = 0
+        self._raw_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # No other protocol is spoken here; the rest of the data is of the next request.
+            self._parser = httptools.HttpRequestParser(self)
+            rest = data[upgrade.args[0] :]
+            if rest:
+                self.feed(rest)
+        except httptools.HttpParserError as error:
+            raise self._error or ProtocolError(_INVALID) from error
+        if self.receiving:
+            self._check_overhead()
+
+    def known(self) -> Request:
+        """Return a request of what has been received of it."""
+        path, query = _split_target(self._url)
+        return Request(
+            self._parser.get_method().decode("latin-1") if self._url else "",
+            self._url,
+            path,
+            query,
+            self._headers,
+            self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            self._parser.get_http_version() if self.in_body else "1.1",
+            self._client,
+            time.perf_counter(),
+            self._scheme,
+            self._server,
+        )
+
+    # The callbacks of httptools.
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self._url = b""
+        self._headers = {}
+        self._body = []
+        self._header_bytes = self._body_bytes = 0
+        self.in_body = False
+        self.receiving = True
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the request target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header field, or a trailer field, which is counted and dropped."""
+        self._header_bytes += len(name) + len(value) + 4
+        if self.in_body:
+            return
+        name = name.lower()
+        headers = self._headers
+        if name not in headers:
+            headers[name] = value
+        elif name == b"host":
+            self._fail("The request has more than one Host header")
+        else:
+            headers[name] += b"," + value
+
+    def on_headers_complete(self) -> None:
+        """Check what can be checked before the body arrives."""
+        self.in_body = True
+        headers = self._headers
+        if self._header_bytes + len(self._url) > self._limits.header_bytes:
+            self._fail("The request header is too large", 431)
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            self._fail(f"HTTP version {version} is not supported", 505)
+        if b"host" not in headers and version == "1.1":
+            self._fail("The request has no Host header")
+        if b"transfer-encoding" in headers:
+            self._check_transfer_coding(version)
+        elif b"content-length" in headers:
+            self._check_body_size(int(headers[b"content-length"].partition(b",")[0]))
+        if b"expect" in headers and version == "1.1":
+            if headers[b"expect"].strip().lower() != b"100-continue":
+                self._fail("The expectation is not supported", 417)
+            self._expected()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._body_bytes += len(body)
+        self._check_body_size(self._body_bytes)
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Deliver the request."""
+        self.receiving = False
+        self._deliver(self.known(), self._parser.should_keep_alive())
+
+    def _check_transfer_coding(self, version: str) -> None:
+        """Refuse what is ambiguous about the length of the body (RFC 9112, 6.1), and codings that are not known."""
+        if version == "1.0" or b"content-length" in self._headers:
+            self._fail(_INVALID)
+        if self._headers[b"transfer-encoding"].strip().lower() != b"chunked":
+            self._fail("The transfer coding is not supported", 501)
+
+    def _check_body_size(self, body_bytes: int) -> None:
+        limit = self._limits.body_bytes
+        if body_bytes > limit:
+            self._fail(f"The request body is larger than {limit} bytes", 413)
+
+    def _check_overhead(self) -> None:
+        """Refuse a header block that grows without end, and chunks that are mostly framing.
+
+        Raises:
+            ProtocolError: more bytes have come than headers and body account for.
+        """
+        header_bytes = self._limits.header_bytes
+        if not self.in_body and self._raw_bytes > header_bytes:
+            raise ProtocolError("The request header is too large", 431)
+        if self._raw_bytes > 2 * header_bytes + 8 * self._body_bytes:
+            raise ProtocolError(_INVALID)
+
+    def _fail(self, message: str, status: int = 400) -> None:
+        """End parsing from inside a callback."""
+        self._error = ProtocolError(message, status)
+        raise self._error
+
+
+def _split_target(target: bytes) -> tuple[str, bytes]:
+    """Return the decoded path and the raw query of a request target (RFC 9112, 3.2)."""
+    if not target.startswith(b"/"):
+        scheme, separator, rest = target.partition(b"://")
+        if separator and scheme.lower() in (b"http", b"https"):
+            authority, slash, rest = rest.partition(b"/")
+            target = b"/" + rest if slash else b"/" + authority[len(authority.split(b"?")[0]) :]
+    path, _, query = target.partition(b"?")
+    query = query.partition(b"#")[0]
+    text = path.decode("utf-8", "replace")
+    return (unquote(text) if "%" in text else text), query

@@ -1,0 +1,343 @@
+"""HTTP/1.1 connections (RFC 9112) on httptools: from bytes to requests, from responses to bytes.
+
+Parsing is llhttp's; what is ours is order, limits, timeouts, and an answer in JSON for every error.
+Everything here runs on the I/O thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from azmlinfsrv import wire
+from azmlinfsrv.app import Application
+from azmlinfsrv.errors import ProtocolError
+from azmlinfsrv.logs import LineClock
+from azmlinfsrv.messages import Gate, Request, Response
+from azmlinfsrv.parser import RequestParser
+
+_LINGER_S = 2.0
+_LINGER_BYTES = 1024 * 1024
+_COPY_BYTES = 64 * 1024
+
+
+class Connections:
+    """What the connections of a worker share.
+
+    Attributes:
+        app: answers requests.
+        limits: sizes and times.
+        clock: gives the Date of answers.
+        now: clock of the timeouts, in seconds.
+        open: the connections.
+        closing: whether answers close their connection, because the worker is stopping.
+        scheme: ``http`` or ``https``.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        limits: wire.Limits,
+        clock: LineClock,
+        now: Callable[[], float],
+        scheme: str = "http",
+    ) -> None:
+        self.app = app
+        self.limits = limits
+        self.clock = clock
+        self.now = now
+        self.open: set[HttpProtocol] = set()
+        self.closing = False
+        self.scheme = scheme
+
+    def __call__(self) -> HttpProtocol:
+        """Return the protocol of a new connection."""
+        return HttpProtocol(self)
+
+    def check_timeouts(self) -> None:
+        """Close the connections that have taken too long."""
+        now = self.now()
+        for connection in tuple(self.open):
+            connection.check_timeout(now)
+
+    def close_idle(self) -> None:
+        """Close the connections that have no request in progress, and the others after their answer."""
+        self.closing = True
+        for connection in tuple(self.open):
+            connection.close_if_idle()
+
+    def abort_all(self) -> None:
+        """Break every connection off."""
+        for connection in tuple(self.open):
+            connection.abort_connection()
+
+
+def _address(name: Any) -> tuple[str, int]:
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) else ("", 0)
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One connection; also the `Reply` of the request that is being answered."""
+
+    def __init__(self, shared: Connections) -> None:
+        self._shared = shared
+        self._limits = shared.limits
+        self._parser: RequestParser = None  # type: ignore[assignment]  # made with the connection
+        self._transport: Any = None
+        self._began = self._touched = shared.now()
+        self._paused_writing = False
+        self._unreleased: list[tuple[Gate, int]] = []
+        # The request that is being answered, and those that wait behind it, each with whether to keep alive.
+        self._current: Request | None = None
+        self._keep_alive = True
+        self._waiting: deque[tuple[Request, bool, ProtocolError | None]] = deque()
+        self._last_received = False
+        self._starting = False
+        self._half_closed = False
+        self._owes_continue = False
+        # The answer that is being sent.
+        self._gate: Gate | None = None
+        self._status = self._sent_bytes = 0
+        self._chunked = self._bodyless = False
+        # A connection that only waits for its client to close.
+        self._lingering_since: float | None = None
+        self._discarded = 0
+
+    # -- asyncio.Protocol --------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the addresses."""
+        self._transport = transport
+        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        addresses = self._shared.scheme, _address(peer), _address(own)
+        self._parser = RequestParser(self._limits, self._deliver, self._expected, addresses)
+        self._shared.open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell a stream's producer that nobody reads any more."""
+        self._shared.open.discard(self)
+        for request, _, _ in self._waiting:
+            request.disconnected = True
+        self._waiting.clear()
+        if self._current is not None:
+            self._current.disconnected = True
+        for gate, count in self._unreleased:
+            gate.release(count)
+        if self._gate is not None:
+            self._gate.close()
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, and answer what it cannot accept."""
+        if self._last_received:
+            self._discard(data)
+            return
+        self._touched = self._shared.now()
+        if not self._parser.receiving:
+            self._began = self._touched
+        try:
+            self._parser.feed(data)
+        except ProtocolError as error:
+            self._reject(error)
+        if self._waiting and self._transport is not None:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Keep a half-closed connection open for the answers that are still to come."""
+        self._half_closed = True
+        if self._parser.receiving and not self._last_received:
+            self._reject(ProtocolError("The request ended before it was complete"))
+        return self._current is not None
+
+    def pause_writing(self) -> None:
+        """The client is slow: hold back streams."""
+        self._paused_writing = True
+        self._touched = self._shared.now()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._paused_writing = False
+        unreleased, self._unreleased = self._unreleased, []
+        for gate, count in unreleased:
+            gate.release(count)
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def _deliver(self, request: Request, keep_alive: bool) -> None:
+        """Answer a request that is complete, or have it wait for the ones before it."""
+        self._last_received = not keep_alive
+        if self._current is None and not self._waiting:
+            self._start(request, keep_alive, None)
+        else:
+            self._waiting.append((request, keep_alive, None))
+
+    def _expected(self) -> None:
+        """Have the client send the body, unless answers to earlier requests are still to come."""
+        if self._current is None:
+            self._transport.write(wire.CONTINUE)
+        else:
+            self._owes_continue = True
+
+    def _start(self, request: Request, keep_alive: bool, error: ProtocolError | None) -> None:
+        self._current = request
+        self._keep_alive = keep_alive and error is None
+        if error is None:
+            self._shared.app.handle(request, self)
+        else:
+            self._shared.app.reject(request, self, error)
+
+    def _next(self) -> None:
+        """Start the requests that wait, one after the other."""
+        if self._starting:
+            return
+        self._starting = True
+        while self._waiting and self._current is None and self._transport is not None:
+            self._start(*self._waiting.popleft())
+        self._starting = False
+        if not self._waiting and self._transport is not None and self._lingering_since is None:
+            self._transport.resume_reading()
+
+    def _reject(self, error: ProtocolError) -> None:
+        """Answer an error once the requests before it are answered, and take no more."""
+        if self._last_received:
+            return
+        self._last_received = True
+        request = self._parser.known()
+        self._parser.receiving = False
+        if self._current is None:
+            self._start(request, False, error)
+        else:
+            self._waiting.append((request, False, error))
+
+    # -- Reply -------------------------------------------------------------------------------------------------
+
+    def send(self, response: Response) -> None:
+        """Send a whole answer, or the head of a streamed one."""
+        request, transport = self._current, self._transport
+        self._status, self._sent_bytes = response.status, 0
+        if request is None or transport is None:
+            if response.stream is None:
+                self._finish()
+            return
+        half_closed = self._half_closed and not self._waiting
+        keep_alive = self._keep_alive and not (response.close or self._shared.closing or half_closed)
+        if response.stream is not None and request.version == "1.0":
+            keep_alive = False
+        self._keep_alive = keep_alive
+        head, self._chunked = wire.head(request, response, self._shared.clock.http_date(), keep_alive)
+        self._bodyless = request.method == "HEAD" or not wire.has_body(response.status)
+        self._touched = self._shared.now()
+        if response.stream is not None:
+            transport.write(head)
+            return
+        body = b"" if self._bodyless else response.body
+        self._sent_bytes = len(body)
+        if len(body) < _COPY_BYTES:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
+        self._finish()
+
+    def write(self, chunk: bytes, gate: Gate) -> None:
+        """Send one chunk of a stream."""
+        if self._transport is None:
+            gate.close()
+            gate.release(len(chunk))
+            return
+        self._gate = gate
+        self._touched = self._shared.now()
+        if chunk and not self._bodyless:
+            self._sent_bytes += len(chunk)
+            self._transport.write(wire.chunk(chunk) if self._chunked else chunk)
+        if self._paused_writing:
+            self._unreleased.append((gate, len(chunk)))
+        else:
+            gate.release(len(chunk))
+
+    def end(self) -> None:
+        """Finish a stream."""
+        if self._transport is not None and self._chunked and not self._bodyless:
+            self._transport.write(wire.LAST_CHUNK)
+        self._finish()
+
+    def abort(self) -> None:
+        """Break a stream off."""
+        self._log()
+        self._current = None
+        self.abort_connection()
+
+    def _log(self) -> None:
+        if self._current is not None:
+            self._shared.app.sent(self._current, self._status, self._sent_bytes)
+
+    def _finish(self) -> None:
+        """End the answer of the current request, and go on with the next or close."""
+        self._log()
+        self._current = None
+        self._gate = None
+        if self._transport is None:
+            return
+        if self._keep_alive:
+            if self._waiting:
+                self._next()
+            elif self._owes_continue:
+                self._owes_continue = False
+                self._transport.write(wire.CONTINUE)
+            return
+        self._waiting.clear()
+        self._last_received = True
+        self._linger()
+
+    # -- closing -----------------------------------------------------------------------------------------------
+
+    def _linger(self) -> None:
+        """Close without losing the answer: send FIN, then drop what the client still sends until it closes."""
+        if self._half_closed or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._lingering_since = self._shared.now()
+        self._transport.write_eof()
+        self._transport.resume_reading()
+
+    def _discard(self, data: bytes) -> None:
+        self._discarded += len(data)
+        if self._lingering_since is not None and self._discarded > _LINGER_BYTES:
+            self.abort_connection()
+
+    def close_if_idle(self) -> None:
+        """Close if no request is in progress."""
+        if self._current is None and not self._parser.receiving and self._transport is not None:
+            self._last_received = True
+            self._transport.close()
+
+    def abort_connection(self) -> None:
+        """Close at once, dropping what has not been sent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def check_timeout(self, now: float) -> None:
+        """Close, with an answer where a request has begun, if the client takes too long.
+
+        Args:
+            now: time of the shared clock, in seconds.
+        """
+        limits = self._limits
+        if self._lingering_since is not None:
+            if now - self._lingering_since > _LINGER_S and not self._paused_writing:
+                self.abort_connection()
+        elif self._paused_writing:
+            if now - self._touched > limits.write_s:
+                self.abort_connection()
+        elif self._current is not None:
+            return
+        elif not self._parser.receiving:
+            if now - self._touched > limits.keep_alive_s:
+                self._transport.close()
+        else:
+            waited = now - (self._touched if self._parser.in_body else self._began)
+            late = waited > (limits.body_s if self._parser.in_body else limits.header_s)
+            if late or now - self._began > limits.request_s:
+                self._reject(ProtocolError("The request took too long to arrive", 408))

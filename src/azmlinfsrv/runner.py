@@ -1,0 +1,283 @@
+"""The queue between the I/O thread and the user's code, and the three ways to call it.
+
+Jobs go in on the I/O thread, are scored on a scoring thread, and their answers come back to the I/O loop: those
+that are ready share one wake-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from azmlinfsrv import capture
+from azmlinfsrv.deadline import Deadline
+from azmlinfsrv.errors import StopServing
+from azmlinfsrv.messages import ClientGoneError, Gate, Request, Response
+from azmlinfsrv.scorer import Scorer, log_user_error
+
+logger = logging.getLogger("azmlinfsrv")
+
+STREAM_LIMIT_BYTES = 256 * 1024
+
+Done = Callable[[Request, Response], None]
+CallSoon = Callable[..., Any]
+Drain = Callable[[], None]
+
+
+def _nothing() -> None:
+    pass
+
+
+class Completions:
+    """Calls that the scoring threads hand to the I/O loop; all that wait are made at one wake-up.
+
+    Nothing is delivered before `attach`.
+    """
+
+    def __init__(self) -> None:
+        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._call_soon: CallSoon | None = None
+        self._awake = False
+
+    def attach(self, call_soon_threadsafe: CallSoon | None) -> None:
+        """Say how the I/O loop is woken, or None when it is gone."""
+        self._call_soon = call_soon_threadsafe
+
+    def post(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Have a function called on the I/O thread; called on any thread."""
+        self._calls.append((function, arguments))
+        if not self._awake and self._call_soon is not None:
+            self._awake = True
+            self._call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        self._awake = False
+        calls = self._calls
+        while calls:
+            function, arguments = calls.popleft()
+            function(*arguments)
+
+
+class Runner:
+    """Scores requests, one call of ``run()`` at a time, in the thread that calls `serve`.
+
+    Args:
+        scorer: turns a request into a response.
+        timeout_ms: SCORING_TIMEOUT_MS.
+        write_timeout_ms: how long the client of a stream may take to read more.
+        drain: lets unfinished printed lines go, after each request.
+    """
+
+    def __init__(self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing) -> None:
+        self._drain = drain
+        self._scorer = scorer
+        self._timeout_ms = timeout_ms
+        self._write_timeout_s = write_timeout_ms / 1000
+        self._jobs: queue.SimpleQueue[tuple[Request, Done] | None] = queue.SimpleQueue()
+        self._deadlines: list[Deadline] = []
+        self._pending = 0
+        self.completions = Completions()
+
+    def submit(self, request: Request, done: Done) -> None:
+        """Queue a request; `done` gets its response on the I/O thread. Called on the I/O thread."""
+        self._pending += 1
+        self._jobs.put((request, done))
+
+    @property
+    def pending(self) -> int:
+        """Number of requests that were submitted and whose answers are not complete. Read on the I/O thread."""
+        return self._pending
+
+    def stop(self) -> None:
+        """Make `serve` return once the jobs queued before are done; called on any thread or signal handler."""
+        self._jobs.put(None)
+
+    def serve(self) -> None:
+        """Score until `stop`; called in the main thread."""
+        self._serve_here(in_main_thread=True)
+
+    def check_deadlines(self, now: float) -> float:
+        """Interrupt the calls that are too late; called on the I/O thread.
+
+        Returns:
+            After how many seconds to call it again.
+        """
+        return min((deadline.check(now) for deadline in self._deadlines), default=self._timeout_ms / 1000)
+
+    def _serve_here(self, in_main_thread: bool) -> None:
+        deadline = Deadline(self._timeout_ms, by_signal=in_main_thread)
+        undo = deadline.install()
+        self._deadlines.append(deadline)
+        get, score, call, post = self._jobs.get, self._scorer.score, deadline.call, self.completions.post
+        drain = self._drain
+        try:
+            while (job := get()) is not None:
+                request, done = job
+                capture.enter_request(request.ids.request_id)
+                response = score(request, call)
+                post(self._complete, request, response, done)
+                if response.stream is not None:
+                    self._pump(request, response.stream)
+                drain()
+        finally:
+            self._deadlines.remove(deadline)
+            undo()
+
+    def _complete(self, request: Request, response: Response, done: Done) -> None:
+        if response.stream is None:
+            self._pending -= 1
+        done(request, response)
+
+    def _pump(self, request: Request, stream: Any) -> None:
+        """Send the chunks of a stream as they are made."""
+        post, gate = self.completions.post, Gate(STREAM_LIMIT_BYTES, self._write_timeout_s)
+        try:
+            for chunk in stream:
+                gate.take(len(chunk))
+                post(request.reply.write, chunk, gate)
+            post(self._end, request)
+        except ClientGoneError:
+            post(self._abort, request)
+        except StopServing:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the border to user code
+            log_user_error(error, request)
+            post(self._abort, request)
+        finally:
+            _close(stream, request)
+
+    def _end(self, request: Request) -> None:
+        self._pending -= 1
+        request.reply.end()
+
+    def _abort(self, request: Request) -> None:
+        self._pending -= 1
+        request.reply.abort()
+
+
+def _close(stream: Any, request: Request) -> None:
+    """Close the user's generator, whose clean-up may raise."""
+    try:
+        stream.close()
+    except Exception as error:  # noqa: BLE001 - the border to user code
+        log_user_error(error, request)
+
+
+class ThreadsRunner(Runner):
+    """Scores several requests at a time, in threads; the main thread only waits for the stop."""
+
+    def __init__(
+        self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing, *, threads: int
+    ) -> None:
+        super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
+        self._threads = threads
+        self._stopped: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def stop(self) -> None:
+        """See `Runner.stop`."""
+        self._stopped.put(None)
+
+    def serve(self) -> None:
+        """See `Runner.serve`."""
+        threads = [
+            threading.Thread(target=self._serve_here, args=(False,), name=f"scoring-{number}", daemon=True)
+            for number in range(self._threads)
+        ]
+        for thread in threads:
+            thread.start()
+        self._stopped.get()
+        for _ in threads:
+            self._jobs.put(None)
+        for thread in threads:
+            thread.join()
+
+
+class AsyncRunner(Runner):
+    """Calls an ``async def run()``, up to a number of requests at a time, in an asyncio loop in the main thread."""
+
+    def __init__(
+        self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing, *, limit: int
+    ) -> None:
+        super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
+        self._limit = limit
+        self._waiting: deque[tuple[Request, Done]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+
+    def submit(self, request: Request, done: Done) -> None:
+        """See `Runner.submit`."""
+        self._pending += 1
+        self._loop.call_soon_threadsafe(self._accept, request, done)
+
+    def stop(self) -> None:
+        """See `Runner.stop`."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def serve(self) -> None:
+        """See `Runner.serve`."""
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._until_stopped())
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            asyncio.set_event_loop(None)
+            self._loop.close()
+
+    async def _until_stopped(self) -> None:
+        await self._stopping.wait()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _accept(self, request: Request, done: Done) -> None:
+        self._waiting.append((request, done))
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        while self._waiting and len(self._tasks) < self._limit:
+            task = self._loop.create_task(self._process(*self._waiting.popleft()))
+            self._tasks.add(task)
+            task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._start_waiting()
+
+    async def _process(self, request: Request, done: Done) -> None:
+        capture.enter_request(request.ids.request_id)
+        response = await self._scorer.score_async(request, self._timeout_ms)
+        self.completions.post(self._complete, request, response, done)
+        if isinstance(response.stream, AsyncIterator):
+            await self._pump_async(request, response.stream)
+        elif response.stream is not None:
+            await asyncio.to_thread(self._pump, request, response.stream)
+        self._drain()
+
+    async def _pump_async(self, request: Request, stream: AsyncIterator[bytes]) -> None:
+        post, gate = self.completions.post, Gate(STREAM_LIMIT_BYTES, self._write_timeout_s)
+        try:
+            async for chunk in stream:
+                await self._take(gate, len(chunk))
+                post(request.reply.write, chunk, gate)
+            post(self._end, request)
+        except (ClientGoneError, asyncio.TimeoutError):
+            post(self._abort, request)
+        except Exception as error:  # noqa: BLE001 - the border to user code
+            log_user_error(error, request)
+            post(self._abort, request)
+        finally:
+            with contextlib.suppress(Exception):
+                await stream.aclose()  # type: ignore[attr-defined]  # an async generator of ours
+
+    async def _take(self, gate: Gate, count: int) -> None:
+        woken = asyncio.Event()
+        while not gate.try_take(count, lambda: self._loop.call_soon_threadsafe(woken.set)):
+            await asyncio.wait_for(woken.wait(), self._write_timeout_s)
+            woken.clear()

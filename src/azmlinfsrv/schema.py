@@ -1,0 +1,213 @@
+"""The service's OpenAPI documents, in versions 2.0, 3.0 and 3.1, as dictionaries.
+
+Source: content of the documents of release 1.5.1; the OpenAPI Specification.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from azmlinfsrv.errors import SwaggerVersionError
+from azmlinfsrv.settings import Settings
+
+logger = logging.getLogger("azmlinfsrv.swagger")
+
+Document = dict[str, Any]
+
+_ALIASES = {"2": "2", "2.0": "2", "3": "3", "3.0": "3", "3.1": "3.1"}
+_VERSIONS = ("2", "3", "3.1")
+_USER_FILES = {"2": ("swagger.json", "swagger2.json"), "3": ("swagger3.json",), "3.1": ("swagger3.1.json",)}
+
+_HEALTH = "Simple health check endpoint to ensure the service is up at any given point."
+_HEALTHY = "If service is up and running, this response will be returned with the content 'Healthy'"
+_FAILED = "The service failed to execute due to an error."
+_SCORE = "Run web service's model and get the prediction output"
+_SCORED = "The service processed the input correctly and provided a result prediction, if applicable."
+_INPUT = "The input payload for executing the real-time machine learning service."
+_BEARER = {
+    "type": "apiKey",
+    "name": "Authorization",
+    "in": "header",
+    "description": "For example: Bearer abc123",
+}
+_ERROR = {"type": "object", "properties": {"message": {"type": "string"}}}
+
+
+class Swagger:
+    """The documents of one script, made once.
+
+    Args:
+        settings: name, version and path prefix of the service; folder of the user's own documents.
+        run: the script's ``run()``.
+    """
+
+    def __init__(self, settings: Settings, run: Callable[..., Any]) -> None:
+        self._documents: dict[str, Document] = {}
+        for version in _VERSIONS:
+            document = _user_document(settings.app_root, version) or _generated(settings, run, version)
+            if document is not None:
+                self._documents[version] = document
+        _log_versions(list(self._documents))
+
+    def document(self, version: str) -> Document:
+        """Return the document of a version, as a client names it.
+
+        Raises:
+            SwaggerVersionError: there is no such version, or the script cannot be described in it.
+        """
+        supported = f"[{', '.join(self._documents)}]."
+        if version not in _ALIASES:
+            raise SwaggerVersionError(f"Swagger version [{version}] is not valid. Supported versions: {supported}")
+        document = self._documents.get(_ALIASES[version])
+        if document is None:
+            raise SwaggerVersionError(
+                f"Swagger version [{version}] is not supported for the scoring script. "
+                f"Supported swagger versions: {supported}"
+            )
+        return document
+
+
+def _log_versions(prepared: list[str]) -> None:
+    skipped = [version for version in _VERSIONS if version not in prepared]
+    if prepared and skipped:
+        logger.info(
+            "Swaggers are prepared for versions [%s] and skipped for versions [%s].",
+            ", ".join(prepared),
+            ", ".join(skipped),
+        )
+    elif prepared:
+        logger.info("Swaggers are prepared for the following versions: [%s].", ", ".join(prepared))
+    else:
+        logger.info("No swagger is prepared.")
+
+
+def _user_document(app_root: str, version: str) -> Document | None:
+    for name in _USER_FILES[version]:
+        path = os.path.join(app_root, name)
+        try:
+            with open(path, encoding="utf-8") as file:
+                document: Document = json.load(file)
+        except FileNotFoundError:
+            continue
+        logger.info("Loaded user's swagger file for version [%s] from %s", version, path)
+        if document:
+            return document
+    return None
+
+
+def _generated(settings: Settings, run: Callable[..., Any], version: str) -> Document | None:
+    util = sys.modules.get("inference_schema.schema_util")
+    supported = util.get_supported_versions(run) if util else _ALIASES
+    if not any(alias in supported for alias, name in _ALIASES.items() if name == version):
+        return None
+    if util is not None and util.is_schema_decorated(run):
+        schemas = util.get_input_schema(run), util.get_output_schema(run)
+    else:
+        schemas = ({"type": "object", "example": {}}, {"type": "object", "example": {}})
+    prefix = f"/{settings.service_path_prefix.strip('/')}" if settings.service_path_prefix else ""
+    info = {
+        "title": settings.service_name,
+        "description": f"API specification for the Azure Machine Learning service {settings.service_name}",
+        "version": settings.service_version,
+    }
+    definitions = {"ServiceInput": schemas[0], "ServiceOutput": schemas[1], "ErrorResponse": _ERROR}
+    if version == "2":
+        return _version_2(info, prefix, definitions)
+    return _version_3("3.0.3" if version == "3" else "3.1.0", info, prefix, definitions)
+
+
+def _operation(name: str, description: str, **rest: Any) -> Document:
+    return {"operationId": name, "description": description, **rest}
+
+
+def _version_2(info: Document, prefix: str, definitions: Document) -> Document:
+    def responses(description: str, content: Document) -> Document:
+        failed = {"description": _FAILED, "schema": {"$ref": "#/definitions/ErrorResponse"}}
+        return {"200": {"description": description, **content}, "default": failed}
+
+    text = {"schema": {"type": "string"}}
+    body = {"name": "serviceInputPayload", "in": "body", "description": _INPUT}
+    version = {"name": "version", "in": "query", "required": False, "type": "integer", "enum": [2, 3]}
+    health = responses(_HEALTHY, {**text, "examples": {"application/json": "Healthy"}})
+    score = responses(_SCORED, {"schema": {"$ref": "#/definitions/ServiceOutput"}})
+    swagger = responses("The Swagger specification.", text)
+    return {
+        "swagger": "2.0",
+        "info": info,
+        "schemes": ["https"],
+        "consumes": ["application/json"],
+        "produces": ["application/json"],
+        "securityDefinitions": {"Bearer": _BEARER},
+        "paths": {
+            f"{prefix}/": {"get": _operation("ServiceHealthCheck", _HEALTH, responses=health)},
+            f"{prefix}/score": {
+                "post": _operation(
+                    "RunMLService",
+                    _SCORE,
+                    security=[{"Bearer": []}],
+                    parameters=[{**body, "schema": {"$ref": "#/definitions/ServiceInput"}}],
+                    responses=score,
+                )
+            },
+            f"{prefix}/swagger.json": {
+                "get": _operation(
+                    "GetSwaggerSpec",
+                    "Get the Swagger specification.",
+                    parameters=[version],
+                    responses=swagger,
+                )
+            },
+        },
+        "definitions": definitions,
+    }
+
+
+def _version_3(openapi: str, info: Document, prefix: str, schemas: Document) -> Document:
+    def content(media_type: str, schema: Document) -> Document:
+        return {"content": {media_type: {"schema": schema}}}
+
+    def responses(description: str, of: Document) -> Document:
+        error = content("application/json", {"$ref": "#/components/schemas/ErrorResponse"})
+        return {"200": {"description": description, **of}, "default": {"description": _FAILED, **error}}
+
+    health = responses(_HEALTHY, content("text/plain", {"type": "string", "example": "Healthy"}))
+    score = responses(_SCORED, content("application/json", {"$ref": "#/components/schemas/ServiceOutput"}))
+    swagger = responses("The Swagger specification.", content("text/plain", {"type": "string"}))
+    body = content("application/json", {"$ref": "#/components/schemas/ServiceInput"})
+    version = {
+        "name": "version",
+        "in": "query",
+        "required": False,
+        "schema": {"type": "integer", "enum": [2, 3]},
+    }
+    return {
+        "openapi": openapi,
+        "info": info,
+        "security": [{"Bearer": []}],
+        "paths": {
+            f"{prefix}/": {"get": _operation("ServiceHealthCheck", _HEALTH, responses=health)},
+            f"{prefix}/score": {
+                "post": _operation(
+                    "RunMLService",
+                    _SCORE,
+                    security=[{"Bearer": []}],
+                    requestBody={"description": _INPUT, **body},
+                    responses=score,
+                )
+            },
+            f"{prefix}/swagger.json": {
+                "get": _operation(
+                    "GetSwaggerSpec",
+                    "Get the Swagger specification.",
+                    parameters=[version],
+                    responses=swagger,
+                )
+            },
+        },
+        "components": {"schemas": schemas, "securitySchemes": {"Bearer": _BEARER}},
+    }

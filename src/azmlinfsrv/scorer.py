@@ -1,0 +1,155 @@
+"""One request through the user's ``run()``: arguments, call, result, errors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from typing import Any
+
+from azmlinfsrv import outputs
+from azmlinfsrv.async_call import call_async
+from azmlinfsrv.decorated import conversion_error
+from azmlinfsrv.errors import RunError, RunFailedError, ServerError, StopServing, UnsupportedMethodError
+from azmlinfsrv.inputs import Parse
+from azmlinfsrv.messages import HTML, Request, Response
+from azmlinfsrv.outputs import Started
+from azmlinfsrv.script import Script, Style, user_traceback
+
+logger = logging.getLogger("azmlinfsrv")
+
+Call = Callable[[Callable[..., Any], dict[str, Any]], Any]
+Context = Callable[[Request], AbstractContextManager[None]]
+
+
+class Scorer:
+    """Turns a request into a response by calling the script's ``run()``.
+
+    Args:
+        script: the loaded script.
+        parse: makes the arguments of ``run()``.
+        context: what surrounds the call for scripts that use Flask, or None.
+    """
+
+    def __init__(self, script: Script, parse: Parse, context: Context | None) -> None:
+        self._run = script.run
+        self._parse = parse
+        self._context = context
+        self._is_schema = script.style is Style.SCHEMA
+
+    def score(self, request: Request, call: Call) -> Response:
+        """Return the answer; called on a scoring thread, never raises an `Exception`.
+
+        Args:
+            request: the request.
+            call: calls a function with keyword arguments, within the deadline.
+        """
+        try:
+            if self._context is None:
+                return self._score(request, call)
+            with self._context(request):
+                return self._score(request, call)
+        except ServerError as error:
+            return self.failure(request, error)
+        except Exception as error:  # noqa: BLE001 - the border of the request
+            return self._internal_error(request, error)
+
+    def _score(self, request: Request, call: Call) -> Response:
+        arguments = self._parse(request)
+        started = time.perf_counter()
+        try:
+            result = call(self._run, arguments)
+            if outputs.is_stream(result):
+                result = call(_first_item, {"generator": result})
+        except (RunError, StopServing):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the border to user code
+            return self.raised(request, error)
+        return self.succeeded(request, result, started)
+
+    async def score_async(self, request: Request, timeout_ms: int) -> Response:
+        """Return the answer of a script with an ``async def run()``, in the running loop.
+
+        Raises:
+            asyncio.CancelledError: the task was cancelled.
+        """
+        try:
+            with self._context(request) if self._context else contextlib.nullcontext():
+                arguments = self._parse(request)
+                started = time.perf_counter()
+                try:
+                    result = await call_async(self._run, arguments, timeout_ms)
+                except RunError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the border to user code
+                    return self.raised(request, error)
+                return self.succeeded(request, result, started)
+        except ServerError as error:
+            return self.failure(request, error)
+        except Exception as error:  # noqa: BLE001 - the border of the request
+            return self._internal_error(request, error)
+
+    def succeeded(self, request: Request, result: Any, started: float) -> Response:
+        """Return the response for what ``run()`` returned; `started` is a `time.perf_counter`."""
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        try:
+            response = (outputs.stream_response if isinstance(result, Started) else outputs.result_response)(result)
+        except (TypeError, ValueError, RecursionError) as error:
+            reason = f"The result of run() cannot be written as JSON: {type(error).__name__}: {error}"
+            logger.error("Encountered Exception: %s\nRequest id: %s", reason, request.ids.request_id)  # noqa: TRY400
+            return outputs.error_response(ServerError())
+        response.exec_ms = elapsed_ms
+        return response
+
+    def raised(self, request: Request, error: BaseException) -> Response:
+        """Return the answer for what the user's code raised."""
+        if self._is_schema:
+            bad_input = conversion_error(error, self._run)
+            if bad_input is not None:
+                return self.failure(request, bad_input)
+        if _is_http_exception(error):
+            return self._http_exception(request, error)
+        log_user_error(error, request)
+        return outputs.error_response(RunFailedError())
+
+    def failure(self, request: Request, error: ServerError) -> Response:
+        """Return the answer for an error of ours; a deadline that passed is logged."""
+        if isinstance(error, UnsupportedMethodError) and request.method == "OPTIONS":
+            return Response(200, b"", [("Content-Type", HTML), (outputs.RUN_FAILED_HEADER, "False")])
+        if isinstance(error, RunError):
+            logger.error("Encountered Exception: %s\nRequest id: %s", error.message, request.ids.request_id)
+        return outputs.error_response(error)
+
+    def _http_exception(self, request: Request, error: Any) -> Response:
+        """Return the status and message of an HTTP exception, as `flask.abort` raises it."""
+        if (error.code or 500) >= 500:
+            log_user_error(error, request)
+        if error.response is not None:
+            return outputs.http_response(error.response)
+        answer = (
+            RunFailedError(error.description or "") if (error.code or 500) >= 500 else ServerError(error.description)
+        )
+        answer.status = error.code or 500
+        return outputs.error_response(answer)
+
+    def _internal_error(self, request: Request, error: Exception) -> Response:
+        """Return 500 for a result that JSON cannot hold, or a defect of ours; the log says which."""
+        log_user_error(error, request)
+        return outputs.error_response(ServerError())
+
+
+def _is_http_exception(error: BaseException) -> bool:
+    exceptions = sys.modules.get("werkzeug.exceptions")
+    return exceptions is not None and isinstance(error, exceptions.HTTPException)
+
+
+def log_user_error(error: BaseException, request: Request) -> None:
+    """Log an exception of the user's code with its traceback and the request id."""
+    logger.error("Encountered Exception: %s\nRequest id: %s", user_traceback(error), request.ids.request_id)
+
+
+def _first_item(generator: Generator[Any, None, None]) -> Started:
+    return Started(next(generator, None), generator)

@@ -1,0 +1,227 @@
+"""The entry script: find it, import it, check it, and say what style of ``run()`` it has."""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import importlib.util
+import inspect
+import itertools
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from azmlinfsrv import decorated
+from azmlinfsrv.errors import ScriptError, ScriptFailedError
+from azmlinfsrv.settings import Settings
+
+logger = logging.getLogger("azmlinfsrv.user_script")
+
+RAW_MARK = "__azmlinfsrv_rawhttp__"
+MODULE_NAME = "entry_module"
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_NO_PARAMETER = "run() needs to accept an argument for input data."
+_ONLY_HEADERS = 'run() needs to accept an argument other than "request_headers".'
+_KINDS = "run() cannot accept positional-only arguments, *args, or **kwargs."
+_BOTH = "run() cannot be decorated with both @rawhttp and @input_schema"
+
+
+class Style(enum.Enum):
+    """How ``run()`` gets its input."""
+
+    JSON_TEXT = "json"
+    RAW = "raw"
+    SCHEMA = "schema"
+
+
+class Script:
+    """A loaded entry script.
+
+    Attributes:
+        run: the user's ``run()``.
+        init: the user's ``init()``.
+        style: how ``run()`` gets its input.
+        parameters: parameters of ``run()`` but for ``request_headers``, in order.
+        takes_headers: whether ``run()`` has a ``request_headers`` parameter.
+        is_async: whether ``run()`` is a coroutine function or an async generator function.
+        uses_flask: whether the script, or what it imports, imported Flask.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        """Check the module.
+
+        Raises:
+            ScriptError: the module has no usable ``init()`` and ``run()``.
+        """
+        for name in ("init", "run"):
+            if not hasattr(module, name):
+                raise ScriptError(f"User script at {module.__file__} does not have a {name}() function defined.")
+        # A driver module of the Azure SDK does not pass arguments on as inference-schema needs them, so the script
+        # behind it is called; its init() may do more than the script's.
+        behind = getattr(module, "driver_module", None)
+        if isinstance(behind, ModuleType) and hasattr(behind, "run"):
+            logger.info("Found driver script at %s and the score script at %s", module.__file__, behind.__file__)
+            self.run: Callable[..., Any] = behind.run
+        else:
+            logger.info("Found user script at %s", module.__file__)
+            self.run = module.run
+        self.init: Callable[[], Any] = module.init
+        self._analyse()
+        self.is_async = any(map(_is_async, decorated.functions_of(self.run)))
+        self.uses_flask = "flask" in sys.modules
+
+    def _analyse(self) -> None:
+        parameters = list(inspect.signature(self.run).parameters.values())
+        if any(p.kind not in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
+            raise ScriptError(_KINDS)
+        self.parameters = [p for p in parameters if p.name != "request_headers"]
+        self.takes_headers = len(self.parameters) != len(parameters)
+        if not self.parameters:
+            raise ScriptError(_ONLY_HEADERS if self.takes_headers else _NO_PARAMETER)
+        self.style = _style_of(self.run)
+        logger.info(_STYLE_LINES[self.style], *_STYLE_ARGUMENTS[self.style](self.parameters))
+
+
+_STYLE_LINES = {
+    Style.RAW: "run() is decorated with @rawhttp. Server will invoke it with the flask request object.",
+    Style.SCHEMA: "run() is decorated with @input_schema. Server will invoke it with the following arguments: %s.",
+    Style.JSON_TEXT: "run() is not decorated. Server will invoke it with the input in JSON string.",
+}
+_STYLE_ARGUMENTS: dict[Style, Callable[[list[inspect.Parameter]], tuple[str, ...]]] = {
+    Style.RAW: lambda _: (),
+    Style.SCHEMA: lambda parameters: (", ".join(p.name for p in parameters),),
+    Style.JSON_TEXT: lambda _: (),
+}
+
+
+def _style_of(run: Callable[..., Any]) -> Style:
+    is_raw = any(getattr(function, RAW_MARK, False) for function in decorated.functions_of(run))
+    if not decorated.is_decorated(run):
+        return Style.RAW if is_raw else Style.JSON_TEXT
+    if is_raw:
+        raise ScriptError(_BOTH)
+    decorated.check_columns(run)
+    return Style.SCHEMA
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def import_paths(settings: Settings) -> list[str]:
+    """Return the directories that the entry script may import from, beside what is on the path already."""
+    root = settings.app_root
+    paths = [root]
+    if settings.source_directory:
+        paths.append(os.path.join(root, settings.source_directory))
+    if settings.server_root:
+        paths.append(settings.server_root)
+    if settings.entry_script:
+        paths.append(os.path.dirname(os.path.join(root, settings.entry_script)))
+    return paths
+
+
+def load_script(settings: Settings) -> Script:
+    """Import the entry script and check it; the import path must be ready.
+
+    Raises:
+        ScriptError: there is no script, or it lacks what a script must have.
+        ScriptFailedError: its code raised.
+    """
+    if not settings.entry_script:
+        return Script(_import_main(settings))
+    path = os.path.join(settings.app_root, settings.entry_script.replace("/", os.sep))
+    if not os.path.isfile(path):
+        missing = FileNotFoundError(2, os.strerror(2), path)
+        raise ScriptError(f"No such file or directory.\n{missing}") from missing
+    spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
+    if spec is None or spec.loader is None:
+        raise ScriptError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses, pickle and multiprocessing look a class's module up by its name.
+    sys.modules[MODULE_NAME] = module
+    with _user_code():
+        spec.loader.exec_module(module)
+    return Script(module)
+
+
+def _import_main(settings: Settings) -> ModuleType:
+    if importlib.util.find_spec("main") is None:
+        root = settings.app_root
+        lines = [
+            "No score script found. Expected score script main.py.",
+            f"Expected script to be found in PYTHONPATH: {sys.path}",
+            f"Current contents of AML_APP_ROOT: {os.listdir(root)}"
+            if os.path.isdir(root)
+            else f"The directory {root} not an accessible directory in the container.",
+        ]
+        raise ScriptError("\n".join(lines))
+    with _user_code():
+        return importlib.import_module("main")
+
+
+def call_init(script: Script) -> None:
+    """Call the user's ``init()`` on the calling thread.
+
+    Raises:
+        ScriptFailedError: it raised.
+        ScriptError: it is a coroutine function, which nobody would wait for.
+    """
+    if inspect.iscoroutinefunction(script.init):
+        raise ScriptError("init() cannot be an async function.")
+    logger.info("Invoking user's init function")
+    with _user_code():
+        script.init()
+    logger.info("Users's init has completed successfully")
+
+
+class _user_code:  # noqa: N801 - a context manager used as a statement
+    """Turns whatever the user's code raises, SystemExit too, into a ScriptFailedError."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is not None:
+            raise ScriptFailedError("the script raised") from error
+
+
+def user_traceback(error: BaseException) -> str:
+    """Return the traceback of a user's exception without the frames of the server around it."""
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames)).rstrip("\n")
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith((_PACKAGE + os.sep, "<frozen importlib"))
+
+
+def model_tree(path: str, limit: int = 200, with_sizes: bool = False) -> Iterator[str]:
+    """Yield the tree below a directory, a line a file, `limit` lines at the most and a last one if it was cut.
+
+    Args:
+        path: the directory.
+        limit: most lines.
+        with_sizes: whether files have their size in bytes behind them.
+    """
+    lines = _walk(os.path.normpath(path), 0, with_sizes)
+    yield from itertools.islice(lines, limit)
+    if next(lines, None) is not None:
+        yield f"Output Truncated. First {limit} lines shown."
+
+
+def _walk(path: str, depth: int, with_sizes: bool) -> Iterator[str]:
+    name = " " * 4 * depth + os.path.basename(path)
+    if not os.path.isdir(path):
+        yield f"{name} ({os.path.getsize(path)} bytes)" if with_sizes and os.path.isfile(path) else name
+        return
+    yield name + os.sep
+    for child in sorted(os.listdir(path)):
+        yield from _walk(os.path.join(path, child), depth + 1, with_sizes)

@@ -1,0 +1,175 @@
+"""A worker's two threads: the I/O loop beside the scoring loop, from the first connection to the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from azmlinfsrv.access_log import RequestLog
+from azmlinfsrv.app import Application
+from azmlinfsrv.boot import Loaded, make_app, make_runner
+from azmlinfsrv.logs import LineClock, line_handlers
+from azmlinfsrv.protocol import Connections
+from azmlinfsrv.settings import Settings
+from azmlinfsrv.sockets import BACKLOG
+from azmlinfsrv.wire import Limits
+
+logger = logging.getLogger("azmlinfsrv")
+
+TICK_S = 0.25
+
+
+class Service:
+    """Serves a loaded script on listening sockets.
+
+    Args:
+        loaded: the script.
+        settings: the settings.
+        sockets: sockets to accept from; they stay the caller's.
+        new_loop: makes the I/O loop.
+        heartbeat: called about four times a second on the I/O thread.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        settings: Settings,
+        sockets: Sequence[socket.socket],
+        new_loop: Callable[[], asyncio.AbstractEventLoop],
+        heartbeat: Callable[[], None],
+    ) -> None:
+        self._loaded = loaded
+        self._settings = settings
+        self._sockets = sockets
+        self._loop = new_loop()
+        self._heartbeat = heartbeat
+        self._runner = make_runner(loaded, settings)
+        self._thread = threading.Thread(target=self._run_io, name="io", daemon=True)
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._servers: list[asyncio.Server] = []
+        self._app: Application | None = None
+        self._connections: Connections | None = None
+        self._stop_by = 0.0
+        self._stopping = False
+        self._served = False
+
+    def run(self) -> None:
+        """Serve until `stop`; called in the main thread.
+
+        Raises:
+            OSError: a socket cannot be listened on.
+        """
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+        logger.info("Worker with pid %d ready for serving traffic", os.getpid())
+        try:
+            self._runner.serve()
+        finally:
+            self._served = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            flush_logs()
+
+    def stop(self) -> None:
+        """Take no more connections, finish the requests that are here, and make `run` return.
+
+        Called on any thread, or from a signal handler.
+        """
+        self._stopping = True
+        self._loop.call_soon_threadsafe(self._tick_once)
+
+    # -- I/O thread --------------------------------------------------------------------------------------------
+
+    def _run_io(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._open())
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            self._failure = error
+            self._started.set()
+            return
+        self._started.set()
+        try:
+            loop.run_forever()
+        finally:
+            self._runner.completions.attach(None)
+            loop.close()
+
+    async def _open(self) -> None:
+        loop, settings = self._loop, self._settings
+        clock = LineClock()
+        log = RequestLog(clock, loop.call_later)
+        self._app = make_app(self._loaded, settings, self._runner, log)
+        self._connections = Connections(self._app, limits_of(settings), clock, loop.time)
+        for sock in self._sockets:
+            self._servers.append(await loop.create_server(self._connections, sock=sock, backlog=BACKLOG))
+        self._runner.completions.attach(loop.call_soon_threadsafe)
+        self._tick()
+        self._check_deadlines()
+
+    def _tick(self) -> None:
+        self._tick_once()
+        self._loop.call_later(TICK_S, self._tick)
+
+    def _tick_once(self) -> None:
+        self._heartbeat()
+        if self._connections is not None:
+            self._connections.check_timeouts()
+        if self._stopping:
+            self._drain()
+
+    def _check_deadlines(self) -> None:
+        after_s = self._runner.check_deadlines(time.perf_counter())
+        self._loop.call_later(min(after_s, 3600.0), self._check_deadlines)
+
+    def _drain(self) -> None:
+        """Bring the stop one step further."""
+        now = self._loop.time()
+        connections, app = self._connections, self._app
+        if connections is None or app is None:
+            return
+        if not connections.closing:
+            self._stop_by = now + self._settings.graceful_timeout_s
+            app.health.ready = False
+            for server in self._servers:
+                server.close()
+            connections.close_idle()
+        late = now >= self._stop_by
+        if late:
+            connections.abort_all()
+        if late or (self._runner.pending == 0 and not connections.open):
+            self._runner.stop()
+        if now >= self._stop_by + 1 and not self._served:
+            flush_logs()
+            os._exit(0)  # run() does not come back: nothing else ends it
+
+
+def flush_logs() -> None:
+    """Write the lines that wait."""
+    for handler in line_handlers():
+        handler.write_lines()
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits of connections."""
+    return Limits(
+        settings.max_body_bytes,
+        settings.max_header_bytes,
+        settings.header_timeout_ms / 1000,
+        settings.body_timeout_ms / 1000,
+        settings.request_timeout_ms / 1000,
+        settings.keep_alive_timeout_ms / 1000,
+        settings.write_timeout_ms / 1000,
+    )

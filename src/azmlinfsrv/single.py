@@ -1,0 +1,59 @@
+"""One process without gunicorn, on the standard asyncio loop: for systems that lack either, and for trying things."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import NoReturn
+
+from azmlinfsrv import boot, logs
+from azmlinfsrv.configuration import Configuration
+from azmlinfsrv.errors import ConfigurationError, ScriptError, StopServing
+from azmlinfsrv.service import Service
+from azmlinfsrv.sockets import BACKLOG, bind, ports
+
+logger = logging.getLogger("azmlinfsrv")
+
+STARTUP_FAILURE = 3
+
+
+def run(configuration: Configuration) -> None:
+    """Serve until a signal says to stop; called in the main thread.
+
+    Raises:
+        OSError: an address cannot be listened on.
+        SystemExit: with 3, the script cannot be used.
+    """
+    settings = configuration.settings
+    sockets = [bind(settings.host, port) for port in ports(settings)]
+    for sock in sockets:
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    if settings.worker_count > 1:
+        logger.warning("WORKER_COUNT is %d, but a single process serves.", settings.worker_count)
+    try:
+        loaded = boot.load(configuration)
+    except ConfigurationError as error:
+        logs.log_configuration_error(error)
+        sys.exit(STARTUP_FAILURE)
+    except ScriptError:
+        sys.exit(STARTUP_FAILURE)
+    service = Service(loaded, settings, sockets, asyncio.new_event_loop, lambda: None)
+
+    handlers = {signal.SIGTERM: lambda *_: service.stop(), signal.SIGINT: _stop_now}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        service.run()
+    except StopServing:
+        logger.info("Stopped")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for sock in sockets:
+            sock.close()
+
+
+def _stop_now(*_: object) -> NoReturn:
+    raise StopServing

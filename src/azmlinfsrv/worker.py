@@ -1,0 +1,58 @@
+"""The gunicorn worker: one process with an I/O thread and the scoring loop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import Any
+
+import uvloop
+from gunicorn.workers.base import Worker
+
+from azmlinfsrv.errors import StopServing
+from azmlinfsrv.service import Service
+
+logger = logging.getLogger("azmlinfsrv")
+
+
+class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
+    """Serves the script that the application has loaded."""
+
+    def init_signals(self) -> None:
+        """Install the handlers; a stop must interrupt the wait for work, which gunicorn has restarted."""
+        super().init_signals()
+        signal.siginterrupt(signal.SIGTERM, True)
+
+    def run(self) -> None:
+        """Serve until a signal says to stop; called by gunicorn in the main thread."""
+        loaded, settings = self.wsgi
+        self._service = Service(
+            loaded, settings, [listener.sock for listener in self.sockets], uvloop.new_event_loop, self._beat
+        )
+        try:
+            self._service.run()
+        except StopServing:
+            self.cfg.worker_int(self)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: finish what is here, then leave."""
+        self.alive = False
+        service = getattr(self, "_service", None)
+        if service is None:
+            raise SystemExit(0)
+        service.stop()
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """SIGINT, SIGQUIT: leave at once."""
+        self.alive = False
+        if getattr(self, "_service", None) is None:
+            raise SystemExit(0)
+        raise StopServing
+
+    def _beat(self) -> None:
+        """Tell the arbiter that this worker lives, and notice that the arbiter does not; on the I/O thread."""
+        self.notify()
+        if self.ppid != os.getppid():
+            logger.info("Parent changed, shutting down: %s", self)
+            self._service.stop()

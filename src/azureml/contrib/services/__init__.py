@@ -1,0 +1,1 @@
+"""What scoring scripts import, under the name of the Azure ML SDK."""
