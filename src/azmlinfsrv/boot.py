@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 from azmlinfsrv import capture, compat, logs
 from azmlinfsrv.access_log import RequestLog
 from azmlinfsrv.app import Application, create_app
+from azmlinfsrv.asgi import ScoringApp
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.cors import Cors
 from azmlinfsrv.environment import VERSION_VARIABLE
 from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError
 from azmlinfsrv.inputs import input_parser
+from azmlinfsrv.logs import LineClock
 from azmlinfsrv.messages import Request
 from azmlinfsrv.runner import AsyncRunner, Runner, ThreadsRunner
 from azmlinfsrv.schema import Swagger
@@ -213,3 +215,10 @@ def make_app(loaded: Loaded, settings: Settings, runner: Runner, log: RequestLog
     """Return the application that serves the script."""
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     return create_app(loaded.swagger, runner.submit, cors, os.environ.get(VERSION_VARIABLE, ""), log)
+
+
+def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:
+    """Return the ASGI application that serves the script."""
+    runner = make_runner(loaded, settings)
+    app = make_app(loaded, settings, runner, RequestLog(LineClock(), None))
+    return ScoringApp(app, runner, settings.max_body_bytes)

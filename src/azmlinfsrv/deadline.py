@@ -68,9 +68,9 @@ class Deadline:
                     self._started = None
                 else:
                     self._finish()
-        except ScoringInterrupt:
+        except ScoringInterrupt as interrupt:
             self._started = None
-            raise RunTimeoutError(self.timeout_ms) from None
+            raise RunTimeoutError(self.timeout_ms) from interrupt
 
     def check(self, now: float) -> float:
         """Interrupt the call if it is too late; called on the I/O thread.

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -24,6 +25,7 @@ from azmlinfsrv.scorer import Scorer, log_user_error
 logger = logging.getLogger("azmlinfsrv")
 
 STREAM_LIMIT_BYTES = 256 * 1024
+_LONGEST_WAIT_S = 3600.0
 
 Done = Callable[[Request, Response], None]
 CallSoon = Callable[..., Any]
@@ -99,8 +101,8 @@ class Runner:
         self._jobs.put(None)
 
     def serve(self) -> None:
-        """Score until `stop`; called in the main thread."""
-        self._serve_here(in_main_thread=True)
+        """Score until `stop`, on the calling thread: the main thread, where users' code expects to be."""
+        self._serve_here()
 
     def check_deadlines(self, now: float) -> float:
         """Interrupt the calls that are too late; called on the I/O thread.
@@ -110,7 +112,13 @@ class Runner:
         """
         return min((deadline.check(now) for deadline in self._deadlines), default=self._timeout_ms / 1000)
 
-    def _serve_here(self, in_main_thread: bool) -> None:
+    def watch_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Check the deadlines on the I/O loop from now on."""
+        after_s = self.check_deadlines(time.perf_counter())
+        loop.call_later(min(after_s, _LONGEST_WAIT_S), self.watch_deadlines, loop)
+
+    def _serve_here(self) -> None:
+        in_main_thread = threading.current_thread() is threading.main_thread()
         deadline = Deadline(self._timeout_ms, by_signal=in_main_thread)
         undo = deadline.install()
         self._deadlines.append(deadline)
@@ -186,7 +194,7 @@ class ThreadsRunner(Runner):
     def serve(self) -> None:
         """See `Runner.serve`."""
         threads = [
-            threading.Thread(target=self._serve_here, args=(False,), name=f"scoring-{number}", daemon=True)
+            threading.Thread(target=self._serve_here, name=f"scoring-{number}", daemon=True)
             for number in range(self._threads)
         ]
         for thread in threads:

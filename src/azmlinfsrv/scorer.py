@@ -120,7 +120,8 @@ class Scorer:
         if isinstance(error, UnsupportedMethodError) and request.method == "OPTIONS":
             return Response(200, b"", [("Content-Type", HTML), (outputs.RUN_FAILED_HEADER, "False")])
         if isinstance(error, RunError):
-            logger.error("Encountered Exception: %s\nRequest id: %s", error.message, request.ids.request_id)
+            where = f"{user_traceback(error.__cause__)}\n" if error.__cause__ else ""
+            logger.error("Encountered Exception: %s%s\nRequest id: %s", where, error.message, request.ids.request_id)
         return outputs.error_response(error)
 
     def _http_exception(self, request: Request, error: Any) -> Response:

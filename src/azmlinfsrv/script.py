@@ -193,10 +193,9 @@ class _user_code:  # noqa: N801 - a context manager used as a statement
 
 def user_traceback(error: BaseException) -> str:
     """Return the traceback of a user's exception without the frames of the server around it."""
-    frames = error.__traceback__
-    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames)).rstrip("\n")
+    whole = traceback.TracebackException(type(error), error, error.__traceback__)
+    whole.stack = traceback.StackSummary.from_list([frame for frame in whole.stack if not _is_ours(frame.filename)])
+    return "".join(whole.format()).rstrip("\n")
 
 
 def _is_ours(filename: str) -> bool:

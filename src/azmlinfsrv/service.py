@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from azmlinfsrv.access_log import RequestLog
@@ -117,7 +116,7 @@ class Service:
             self._servers.append(await loop.create_server(self._connections, sock=sock, backlog=BACKLOG))
         self._runner.completions.attach(loop.call_soon_threadsafe)
         self._tick()
-        self._check_deadlines()
+        self._runner.watch_deadlines(loop)
 
     def _tick(self) -> None:
         self._tick_once()
@@ -129,10 +128,6 @@ class Service:
             self._connections.check_timeouts()
         if self._stopping:
             self._drain()
-
-    def _check_deadlines(self) -> None:
-        after_s = self._runner.check_deadlines(time.perf_counter())
-        self._loop.call_later(min(after_s, 3600.0), self._check_deadlines)
 
     def _drain(self) -> None:
         """Bring the stop one step further."""

@@ -1,0 +1,164 @@
+"""The application on any ASGI server: ASGI 3 (https://asgi.readthedocs.io) in, the same answers out."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from azmlinfsrv.app import Application
+from azmlinfsrv.errors import ProtocolError
+from azmlinfsrv.messages import Gate, Request, Response
+from azmlinfsrv.runner import Runner
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class ScoringApp:
+    """An ASGI application; its scoring loop runs in a thread of its own, from the first request to `stop`.
+
+    Args:
+        app: the application.
+        runner: the runner that the application submits to.
+        max_body_bytes: largest body of a request.
+    """
+
+    def __init__(self, app: Application, runner: Runner, max_body_bytes: int) -> None:
+        self._app = app
+        self._runner = runner
+        self._max_body_bytes = max_body_bytes
+        self._thread: threading.Thread | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or follow the server's life span."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            self._start()
+            await self._answer(scope, receive, send)
+
+    def stop(self) -> None:
+        """Finish the requests that are queued, and end the scoring thread."""
+        if self._thread is not None:
+            self._runner.stop()
+            self._thread.join()
+            self._thread = None
+
+    def _start(self) -> None:
+        if self._thread is None:
+            loop = asyncio.get_running_loop()
+            self._runner.completions.attach(loop.call_soon_threadsafe)
+            self._runner.watch_deadlines(loop)
+            self._thread = threading.Thread(target=self._runner.serve, name="scoring", daemon=True)
+            self._thread.start()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            self._start()
+            await send({"type": f"{message['type']}.complete"})
+        await asyncio.to_thread(self.stop)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reply = _Events()
+        body, too_large = await self._body(receive)
+        request = _request(scope, body)
+        if too_large:
+            message = f"The request body is larger than {self._max_body_bytes} bytes"
+            self._app.reject(request, reply, ProtocolError(message, 413))
+        else:
+            self._app.handle(request, reply)
+        response, sent = await reply.forward(request, send)
+        self._app.sent(request, response.status, sent)
+
+    async def _body(self, receive: Receive) -> tuple[bytes, bool]:
+        """Return the body, and whether it was cut because it is too large."""
+        pieces, size = [], 0
+        while True:
+            message = await receive()
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > self._max_body_bytes:
+                return b"", True
+            pieces.append(piece)
+            if not message.get("more_body"):
+                return b"".join(pieces), False
+
+
+class _Events:
+    """The `Reply` of one request: hands what is sent to the coroutine that answers it."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[tuple[bytes, Gate | None] | None] = asyncio.Queue()
+        self._response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._aborted = False
+
+    def send(self, response: Response) -> None:
+        """See `Reply.send`."""
+        self._response.set_result(response)
+        if response.stream is None:
+            self._events.put_nowait((response.body, None))
+            self._events.put_nowait(None)
+
+    def write(self, chunk: bytes, gate: Gate) -> None:
+        """See `Reply.write`."""
+        self._events.put_nowait((chunk, gate))
+
+    def end(self) -> None:
+        """See `Reply.end`."""
+        self._events.put_nowait(None)
+
+    def abort(self) -> None:
+        """See `Reply.abort`."""
+        self._aborted = True
+        self._events.put_nowait(None)
+
+    async def forward(self, request: Request, send: Send) -> tuple[Response, int]:
+        """Send everything on, and return the response and how many bytes of body were sent.
+
+        Raises:
+            ConnectionAbortedError: the answer broke off, so that the server closes the connection.
+        """
+        response = await self._response
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+        if response.stream is None and not any(name == b"content-length" for name, _ in headers):
+            headers.append((b"content-length", str(len(response.body)).encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        sent = 0
+        while (event := await self._events.get()) is not None:
+            chunk, gate = event
+            if request.method != "HEAD":
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                sent += len(chunk)
+            if gate is not None:
+                gate.release(len(chunk))
+        if self._aborted:
+            raise ConnectionAbortedError
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return response, sent
+
+
+def _request(scope: Scope, body: bytes) -> Request:
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        headers[name] = headers[name] + b"," + value if name in headers else value
+    query = scope["query_string"]
+    target = scope.get("raw_path") or scope["path"].encode()
+    return Request(
+        scope["method"],
+        target + b"?" + query if query else target,
+        scope["path"],
+        query,
+        headers,
+        body,
+        scope["http_version"],
+        tuple(scope.get("client") or ("", 0)),
+        time.perf_counter(),
+        scope.get("scheme", "http"),
+        tuple(scope.get("server") or ("", 0)),
+    )

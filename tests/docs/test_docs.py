@@ -1,0 +1,199 @@
+"""The documents are true: their commands run, their answers come, their tables are complete."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from azmlinfsrv.settings import rows
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+SCRIPTS = [page for page in PAGES if "def run(" in page.read_text(encoding="utf-8")]
+
+DOCUMENTED_VARIABLES = [
+    "AML_APP_ROOT",
+    "AML_SERVER_ROOT",
+    "AML_ENTRY_SCRIPT",
+    "AML_SOURCE_DIRECTORY",
+    "AZUREML_MODEL_DIR",
+    "SERVER_VERSION_LOG_RESPONSE_ENABLED",
+    "AML_CORS_ORIGINS",
+    "SERVICE_NAME",
+    "SERVICE_PATH_PREFIX",
+    "SERVICE_VERSION",
+    "SCORING_TIMEOUT_MS",
+    "WORKER_COUNT",
+    "WORKER_TIMEOUT",
+    "WORKER_PRELOAD",
+    "AZUREML_LOG_LEVEL",
+    "AML_DBG_MODEL_INFO",
+    "AML_APP_INSIGHTS_ENABLED",
+    "AML_APP_INSIGHTS_KEY",
+    "AML_APP_INSIGHTS_ENDPOINT",
+    "AML_MODEL_DC_STORAGE_ENABLED",
+    "HOSTNAME",
+    "WORKSPACE_NAME",
+    "AZUREML_CONFIG_FILE",
+    "SEPERATE_HEALTH_ENDPOINT",
+]
+DOCUMENTED_KEYS = [
+    "AML_APP_ROOT",
+    "AZUREML_SOURCE_DIRECTORY",
+    "AZUREML_ENTRY_SCRIPT",
+    "SERVICE_NAME",
+    "WORKSPACE_NAME",
+    "SERVICE_PATH_PREFIX",
+    "SERVICE_VERSION",
+    "SCORING_TIMEOUT_MS",
+    "AML_FLASK_ONE_COMPATIBILITY",
+    "AZUREML_LOG_LEVEL",
+    "AML_APP_INSIGHTS_ENABLED",
+    "AML_APP_INSIGHTS_KEY",
+    "AML_MODEL_DC_STORAGE_ENABLED",
+    "APP_INSIGHTS_LOG_RESPONSE_ENABLED",
+    "AML_CORS_ORIGINS",
+    "AZUREML_MODEL_DIR",
+    "HOSTNAME",
+    "AZUREML_DEBUG_PORT",
+]
+
+
+class Block(NamedTuple):
+    """One fenced block of a page."""
+
+    language: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the fenced blocks of a page, in order."""
+    return [
+        Block(*found)
+        for found in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    ]
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(command: list[str], port: int, cwd: Path, **variables: str) -> Iterator[None]:
+    """Run a command that serves on a port, from its readiness to its end."""
+    process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **variables}, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 50
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+                break
+        assert process.poll() is None, f"{command} ended"
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def answer(curl: str, port: int, cwd: Path) -> str:
+    """Run a curl line of a page against another port, and return what it prints."""
+    arguments = shlex.split(curl.replace(":5001/", f":{port}/"))
+    return subprocess.run(arguments, cwd=cwd, check=True, capture_output=True, text=True, timeout=20).stdout
+
+
+@pytest.mark.docs
+def test_reference_pages_are_current() -> None:
+    """The generated pages are what the code generates."""
+    result = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "generate-reference", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.docs
+def test_every_documented_variable_is_a_setting() -> None:
+    """Every variable and config key of the documented system is in the table."""
+    variables = {variable for row in rows().values() for variable in row.spec.variables}
+    keys = {variable for row in rows().values() if row.spec.in_file for variable in row.spec.variables}
+    assert set(DOCUMENTED_VARIABLES) <= variables
+    assert set(DOCUMENTED_KEYS) <= keys
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link of a page leads to a file."""
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+@pytest.mark.docs
+@pytest.mark.process
+@pytest.mark.timeout(300)
+def test_readme_example_runs() -> None:
+    """`./scripts/serve` and its curl line give the answer that the README shows."""
+    found = blocks(ROOT / "README.md")
+    assert found[0] == Block("sh", "./scripts/serve\n")
+    assert found[1].text.startswith("curl ") and found[2].language == "json"
+    assert found[3] == Block("sh", "./scripts/test\n")
+    port = free_port()
+    with serving([str(ROOT / "scripts" / "serve")], port, ROOT, PORT=str(port)):
+        assert json.loads(answer(found[1].text, port, ROOT)) == json.loads(found[2].text)
+
+
+@pytest.mark.docs
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial/first-service.md"])
+def test_own_script_gives_the_answers_shown(name: str, tmp_path: Path) -> None:
+    """The page's script, served by the page's command, gives the page's answers."""
+    found = blocks(ROOT / name)
+    start = next(index for index, block in enumerate(found) if block.language == "python")
+    (tmp_path / "score.py").write_text(found[start].text, "utf-8")
+    command = next(block.text for block in found[start:] if "--entry_script score.py" in block.text)
+    port = free_port()
+    checked = 0
+    program = [sys.executable, "-m", "azmlinfsrv", *shlex.split(command)[1:], "--port", str(port)]
+    with serving(program, port, tmp_path):
+        for block, shown in zip(found[start:], found[start + 1 :], strict=False):
+            if block.text.startswith("curl "):
+                got = answer(block.text, port, tmp_path)
+                expected = shown.text.strip()
+                assert json.loads(got) == json.loads(expected) if shown.language == "json" else got == expected
+                checked += 1
+    assert checked
+
+
+@pytest.mark.docs
+@pytest.mark.process
+@pytest.mark.parametrize("page", SCRIPTS, ids=lambda page: page.name)
+def test_scripts_of_pages_are_served(page: Path, tmp_path: Path) -> None:
+    """Every scoring script in the documents is one that the server takes, and that answers."""
+    for number, block in enumerate(block for block in blocks(page) if "def run(" in block.text):
+        script = tmp_path / f"score_{number}.py"
+        script.write_text(block.text, "utf-8")
+        port = free_port()
+        with serving(
+            [sys.executable, "-m", "azmlinfsrv", "--entry_script", str(script), "--port", str(port)], port, tmp_path
+        ):
+            body = b'{"values": [1.0]}' if "values" in block.text else b"[1]"
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/score", body, timeout=10) as response:
+                assert response.status == 200
