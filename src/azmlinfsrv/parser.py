@@ -146,7 +146,9 @@ class RequestParser:
     def on_message_complete(self) -> None:
         """Deliver the request."""
         self.receiving = False
-        self._deliver(self.known(), self._parser.should_keep_alive())
+        request = self.known()
+        self._body = []
+        self._deliver(request, self._parser.should_keep_alive())
 
     def _check_transfer_coding(self, version: str) -> None:
         """Refuse what is ambiguous about the length of the body (RFC 9112, 6.1), and codings that are not known."""

@@ -1,0 +1,1 @@
+"""The released server and this one side by side, on the same scripts, settings and requests."""

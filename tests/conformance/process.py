@@ -1,0 +1,216 @@
+"""One server of a case: laid out, started, asked, stopped, with all that it wrote and returned."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .cases import Request, ServerBlock
+from .client import Answer, exchange, get
+from .logs import LogFile, without_lines
+
+READY_S = 40.0
+STOP_S = 20.0
+LINE_S = 4.0
+FENCE = "/-fence-"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What one request brought about: the answer, and the text written because of it."""
+
+    request: Request | None = None
+    answer: Answer = field(default_factory=Answer)
+    stdout: str = ""
+    stderr: str = ""
+
+
+@dataclass
+class Observation:
+    """Everything one side showed for one server block.
+
+    `state` tells how the start went: "ready", "stopped" (ended by itself), "shown" or "silent" (neither in time).
+    `saw` is what the script wrote down of its surroundings, keyed by name.
+    """
+
+    root: Path
+    ports: tuple[int, int]
+    state: str = ""
+    exit: str = ""
+    start: Exchange = field(default_factory=Exchange)
+    stop: Exchange = field(default_factory=Exchange)
+    exchanges: dict[str, Exchange] = field(default_factory=dict)
+    saw: dict[str, Any] = field(default_factory=dict)
+
+
+def free_port() -> int:
+    """A port with five digits that nobody listens on, outside the range of outgoing connections."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+            return port
+
+
+class ServerProcess:
+    """A server under observation. Use it as a context manager: whatever happens, the process ends."""
+
+    def __init__(self, command: list[str], block: ServerBlock, root: Path) -> None:
+        self.block = block
+        self.seen = Observation(root, (free_port(), free_port()))
+        self._names = {
+            "{port}": str(self.seen.ports[0]),
+            "{health_port}": str(self.seen.ports[1]),
+            "{root}": str(root),
+            "{app}": str(root / "app"),
+        }
+        self._lay_out()
+        self._stdout, self._stderr = LogFile(root / "stdout"), LogFile(root / "stderr")
+        self._blocker = self._occupy() if block.occupied else None
+        self._fenced = block.fenced
+        with self._stdout.path.open("wb") as out, self._stderr.path.open("wb") as err:
+            self._process = subprocess.Popen(
+                [*command, *(self._fill(arg) for arg in block.args)],
+                cwd=root / self._fill(block.cwd),
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> ServerProcess:
+        """Give the process."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process, with its workers, if it is still there."""
+        if self._blocker:
+            self._blocker.close()
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+
+    def run(self) -> Observation:
+        """Start, ask everything, stop."""
+        self.seen.state = self._await_start()
+        if self.seen.state == "ready":
+            self._fence("start")
+        self.seen.start = self._taken("start")
+        if self.seen.state == "ready":
+            for number, request in enumerate(self.block.requests):
+                self.seen.exchanges[request.id] = self._ask(request, f"{number}-")
+        self.seen.exit = self._stop()
+        self.seen.stop = self._taken("")
+        self.seen.saw = self._saw()
+        return self.seen
+
+    def _fill(self, text: str) -> str:
+        for name, value in self._names.items():
+            text = text.replace(name, value)
+        return text
+
+    def _lay_out(self) -> None:
+        for folder in ("app", "home", "tmp"):
+            (self.seen.root / folder).mkdir(parents=True, exist_ok=True)
+        for name, content in self.block.files.items():
+            path = self.seen.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not name.endswith("/"):
+                path.write_bytes(self._fill(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
+            else:
+                path.mkdir(exist_ok=True)
+
+    def _environment(self) -> dict[str, str]:
+        base = {
+            "PATH": os.defpath,
+            "HOME": str(self.seen.root / "home"),
+            "TMPDIR": str(self.seen.root / "tmp"),
+            "LANG": "C.UTF-8",
+            "TZ": "XXX-9",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",  # otherwise the release forks with the banner unwritten and shows it twice
+        }
+        return base | {name: self._fill(value) for name, value in self.block.env.items()}
+
+    def _occupy(self) -> socket.socket:
+        blocker = socket.socket()
+        blocker.bind(("0.0.0.0", self.seen.ports[0]))
+        blocker.listen(1)
+        return blocker
+
+    def _gone(self) -> bool:
+        return self._process.poll() is not None
+
+    def _await_start(self) -> str:
+        if self.block.ends == "shows":
+            self._stdout.wait_for(self.block.until, READY_S, self._gone)
+            return "stopped" if self._gone() else "shown"
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            if self._gone():
+                return "stopped"
+            if not self.block.occupied and self._healthy():
+                return "ready"
+            time.sleep(0.02)
+        return "silent"
+
+    def _healthy(self) -> bool:
+        try:
+            return get("/", self.seen.ports[0]).status == 200
+        except OSError:
+            return False
+
+    def _ask(self, request: Request, name: str) -> Exchange:
+        try:
+            answer = exchange(request, self.seen.ports[0])
+        except OSError as error:
+            answer = Answer(fault=f"no connection: {type(error).__name__}")
+        self._fence(name)
+        text = self._taken(name)
+        return Exchange(request, answer, text.stdout, text.stderr)
+
+    def _fence(self, name: str) -> None:
+        """Ask for a path that is not there and wait until its access line is written: all before it came before."""
+        if not self._fenced:
+            return
+        try:
+            get(FENCE + name, self.seen.ports[0])
+        except OSError:
+            return
+        self._fenced = self._stdout.wait_for(f"{FENCE}{name}.*\n", LINE_S, self._gone)
+
+    def _taken(self, name: str) -> Exchange:
+        if not self._fenced and name:
+            return Exchange()
+        out, err = self._stdout.take(), self._stderr.take()
+        return Exchange(stdout=without_lines(out, FENCE), stderr=without_lines(err, FENCE))
+
+    def _stop(self) -> str:
+        if not self._gone():
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            return str(self._process.wait(STOP_S))
+        except subprocess.TimeoutExpired:
+            return "did not stop"
+
+    def _saw(self) -> dict[str, Any]:
+        path = self.seen.root / "app" / self.block.seen
+        if not self.block.seen or not path.is_file():
+            return {}
+        content = json.loads(path.read_text("utf-8"))
+        return content if isinstance(content, dict) else {"value": content}

@@ -1,0 +1,59 @@
+"""Run a server block on both sides at the same time, once, and keep what was seen."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .cases import ServerBlock
+from .compare import Item, compare_exchange, compare_process
+from .normalise import Normaliser
+from .process import Observation, ServerProcess
+
+SIDES = ("release", "current")  # names of the same length, so that lengths of texts with paths agree
+
+
+class SideBySide:
+    """Both servers on the same cases. Each block is started once; its results are kept.
+
+    Args:
+        release: Command that starts the released server.
+        current: Command that starts this project's.
+    """
+
+    def __init__(self, release: list[str], current: list[str]) -> None:
+        self._commands = {"release": release, "current": current}
+        self._kept: dict[str, dict[str, list[Item]]] = {}
+
+    def differences(self, block: ServerBlock) -> dict[str, list[Item]]:
+        """What differs in each case of a block, by case id; an empty list means equal."""
+        if block.id not in self._kept:
+            self._kept[block.id] = self._run(block)
+        return self._kept[block.id]
+
+    def _run(self, block: ServerBlock) -> dict[str, list[Item]]:
+        folder = Path(tempfile.mkdtemp(prefix="cf-"))
+        try:
+            with ThreadPoolExecutor(len(SIDES)) as pool:
+                futures = [pool.submit(self._observe, block, side, folder / side) for side in SIDES]
+                release, current = (future.result() for future in futures)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return compare_block(block, release, current)
+
+    def _observe(self, block: ServerBlock, side: str, root: Path) -> Observation:
+        root.mkdir(parents=True)
+        with ServerProcess(self._commands[side], block, root) as server:
+            return server.run()
+
+
+def compare_block(block: ServerBlock, release: Observation, current: Observation) -> dict[str, list[Item]]:
+    """Compare what the two sides showed, case by case."""
+    names = Normaliser(release.root, release.ports), Normaliser(current.root, current.ports)
+    found = {f"{block.id}/process": compare_process(release, current, names, block.unordered)}
+    for request in block.requests:
+        pair = release.exchanges.get(request.id), current.exchanges.get(request.id)
+        found[f"{block.id}/{request.id}"] = compare_exchange(pair, names, request)
+    return found

@@ -1,0 +1,95 @@
+"""Reduce printed tracebacks to what both servers must show: the user's frames and the exception.
+
+The released server prints its own frames around the user's and chains an exception of its own; this server
+prints the user's alone. Paths and line numbers inside installed packages depend on versions.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+HEAD = "Traceback (most recent call last):"
+LINKS = (
+    "The above exception was the direct cause of the following exception:",
+    "During handling of the above exception, another exception occurred:",
+)
+FRAME = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+)(, in (?P<function>.+))?$')
+MARKS = re.compile(r"^\s*[~^]+\s*$")
+OWN_ERROR = re.compile(r"^(azureml_inference_server_http|azmlinfsrv)\.[\w.]+: ?")
+WRAPPERS = (
+    "<server error>: Caught an unhandled exception from the user script",
+    "<server error>: Failed to import user script because it raised an unhandled exception",
+)
+
+
+@dataclass
+class Block:
+    """One exception of a printed chain: what stood before it on its line, its frames, and what it says."""
+
+    prefix: str
+    frames: list[list[str]] = field(default_factory=list)
+    message: str = ""
+
+    def lines(self) -> list[str]:
+        """The block as it is compared."""
+        user = next((i for i, frame in enumerate(self.frames) if "<root>" in frame[0]), len(self.frames))
+        kept = [line for frame in self.frames[user:] for line in reduced_frame(frame)]
+        return [f"{self.prefix}{HEAD}", *kept, self.message]
+
+
+def reduced_frame(frame: list[str]) -> list[str]:
+    """One frame: whole where it is the script's, file and function only where it is a library's."""
+    match = FRAME.match(frame[0])
+    if match is None or "<root>" in frame[0]:
+        return [line for line in frame if not MARKS.match(line)]
+    return [f"  File {match['file']} in {match['function']}"]
+
+
+def read_block(lines: list[str], start: int) -> tuple[Block, int]:
+    """Read the block whose head is at a line, and give the number of the line after it."""
+    block = Block(lines[start].split(HEAD)[0])
+    at = start + 1
+    while at < len(lines) and lines[at].startswith("  "):
+        if FRAME.match(lines[at]) or not block.frames:
+            block.frames.append([])
+        block.frames[-1].append(lines[at])
+        at += 1
+    if at < len(lines):
+        block.message = OWN_ERROR.sub("<server error>: ", lines[at])
+        at += 1
+    return block, at
+
+
+def read_chain(lines: list[str], start: int) -> tuple[list[Block], list[str], int]:
+    """Read blocks that are chained from a line on: the blocks, the links between them, and the line after."""
+    block, at = read_block(lines, start)
+    blocks, links = [block], []
+    while at + 3 < len(lines) and lines[at] == "" and lines[at + 1] in LINKS and HEAD in lines[at + 3]:
+        links.append(lines[at + 1])
+        block, at = read_block(lines, at + 3)
+        blocks.append(block)
+    return blocks, links, at
+
+
+def shown_chain(blocks: list[Block], links: list[str]) -> list[str]:
+    """A chain without the exceptions that a server wraps around the user's."""
+    while len(blocks) > 1 and blocks[-1].message in WRAPPERS:
+        blocks, links = blocks[:-1], links[:-1]
+    out = blocks[0].lines()
+    for block, link in zip(blocks[1:], links, strict=True):
+        out += ["", link, "", *block.lines()]
+    return out
+
+
+def reduce_tracebacks(text: str) -> str:
+    """A text, paths in it already normalised, with every traceback reduced."""
+    lines, out, at = text.split("\n"), [], 0
+    while at < len(lines):
+        if HEAD in lines[at]:
+            blocks, links, at = read_chain(lines, at)
+            out += shown_chain(blocks, links)
+        else:
+            out.append(lines[at])
+            at += 1
+    return "\n".join(out)

@@ -1,0 +1,115 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.servers import RunningServer, free_port, server_command, server_environment
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class RequireProgram(Protocol):
+    """Type of the fixture `require_program`."""
+
+    def __call__(self, name: str) -> str:
+        """Return the program's path, or skip the test (fail it, where programs are required)."""
+
+
+class StartServer(Protocol):
+    """Type of the fixture `server`."""
+
+    def __call__(
+        self,
+        script: str | Path | None,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        wait: bool = True,
+    ) -> RunningServer:
+        """Start a server on a free port.
+
+        Args:
+            script: path of the scoring script, or its source, which is written to a file; None starts none.
+            *args: more arguments of the command line.
+            env: variables of its environment, which has nothing else but PATH, HOME and the like.
+            cwd: its working directory, unless a new one will do.
+            wait: whether to wait until it is ready.
+        """
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The project's root directory."""
+    return PROJECT
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The only event loop that the server runs on."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def require_program() -> RequireProgram:
+    """A function that skips a test whose program is missing.
+
+    With AZMLINFSRV_REQUIRE_PROGRAMS=1, as in continuous integration, it fails the test instead.
+    """
+
+    def require(name: str) -> str:
+        path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin")
+        if path is None:
+            reason = f"the program {name} is not installed"
+            if os.environ.get("AZMLINFSRV_REQUIRE_PROGRAMS") == "1":
+                pytest.fail(reason)
+            pytest.skip(reason)
+        return path
+
+    return require
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[StartServer]:
+    """A function that starts servers; each is stopped after the test and must leave nothing running."""
+    started: list[RunningServer] = []
+
+    def start(
+        script: str | Path | None,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        wait: bool = True,
+    ) -> RunningServer:
+        folder = tmp_path / f"server-{len(started)}"
+        folder.mkdir()
+        if isinstance(script, str):
+            source, script = script, folder / "score.py"
+            script.write_text(textwrap.dedent(source), "utf-8")
+        port = free_port()
+        command = server_command(script, port, args)
+        running = RunningServer(command, port, folder, server_environment(env or {}), cwd)
+        started.append(running)
+        if wait:
+            running.wait_ready()
+        return running
+
+    yield start
+    failures = [failure for running in started if (failure := _stop(running))]
+    assert not failures, "\n".join(failures)
+
+
+def _stop(running: RunningServer) -> str:
+    """Stop a server; return what was wrong about it, empty when nothing was."""
+    try:
+        running.stop()
+    except AssertionError as error:
+        return str(error)
+    return ""
