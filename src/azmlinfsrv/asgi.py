@@ -66,8 +66,15 @@ class ScoringApp:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = _Events()
-        body, too_large = await self._body(receive)
-        request = _request(scope, body)
+        request = _request(scope)
+        length = request.header(b"content-length")
+        too_large = length.isdigit() and int(length) > self._max_body_bytes
+        if not too_large:
+            body = await self._body(receive)
+            if body is None:
+                return
+            too_large = len(body) > self._max_body_bytes
+            request.body = body
         if too_large:
             message = f"The request body is larger than {self._max_body_bytes} bytes"
             self._app.reject(request, reply, ProtocolError(message, 413))
@@ -76,18 +83,19 @@ class ScoringApp:
         response, sent = await reply.forward(request, send)
         self._app.sent(request, response.status, sent)
 
-    async def _body(self, receive: Receive) -> tuple[bytes, bool]:
-        """Return the body, and whether it was cut because it is too large."""
+    async def _body(self, receive: Receive) -> bytes | None:
+        """Return the body, cut once it is too large; None where the client left before its end."""
         pieces, size = [], 0
-        while True:
+        while size <= self._max_body_bytes:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
             piece = message.get("body", b"")
             size += len(piece)
-            if size > self._max_body_bytes:
-                return b"", True
             pieces.append(piece)
             if not message.get("more_body"):
-                return b"".join(pieces), False
+                break
+        return b"".join(pieces)
 
 
 class _Events:
@@ -143,7 +151,8 @@ class _Events:
         return response, sent
 
 
-def _request(scope: Scope, body: bytes) -> Request:
+def _request(scope: Scope) -> Request:
+    """Return the request of a scope, without its body."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         headers[name] = headers[name] + b"," + value if name in headers else value
@@ -155,7 +164,7 @@ def _request(scope: Scope, body: bytes) -> Request:
         scope["path"],
         query,
         headers,
-        body,
+        b"",
         scope["http_version"],
         tuple(scope.get("client") or ("", 0)),
         time.perf_counter(),

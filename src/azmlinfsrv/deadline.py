@@ -19,6 +19,8 @@ from azmlinfsrv.errors import RunTimeoutError, ScoringInterrupt
 # Ignored by default, so a late one does no harm; not used by gunicorn, asyncio or users' timers (SIGALRM).
 _SIGNAL: int | None = getattr(signal, "SIGURG", None)
 _REPEAT_S = 1.0
+# A signal that arrives while the main thread goes to sleep may not wake it: sent again until its handler has run.
+_RESEND_S = 0.02
 
 
 class Deadline:
@@ -37,7 +39,7 @@ class Deadline:
         self._thread = 0
         self._call = 0
         self._started: float | None = None
-        self._expired = -1
+        self._expired = self._raised = -1
 
     def install(self) -> Callable[[], None]:
         """Take over the calling thread; returns the function that undoes it."""
@@ -91,7 +93,7 @@ class Deadline:
             # The call may swallow the interrupt or be stuck in native code: it is sent again.
             self._expired = call
             self._interrupt()
-            return _REPEAT_S
+            return _REPEAT_S if self._raised == call or not self._by_signal else _RESEND_S
 
     def _interrupt(self) -> None:
         if self._by_signal and _SIGNAL is not None:
@@ -102,6 +104,7 @@ class Deadline:
     def _on_signal(self, number: int, frame: object) -> None:
         """Raise in the main thread, unless the call that was too late has ended meanwhile."""
         if self._started is not None and self._expired == self._call:
+            self._raised = self._call
             raise ScoringInterrupt
 
     def _finish(self) -> None:

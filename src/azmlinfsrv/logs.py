@@ -47,7 +47,7 @@ class AMLLogFormatter(logging.Formatter):
         super().__init__(fmt=fmt, datefmt=datefmt, style=style, validate=validate, defaults=defaults)
 
 
-class LineHandler(logging.StreamHandler[TextIO]):
+class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # no subscript before Python 3.11
     """A stream handler that also takes finished lines, and writes those that have gathered at once."""
 
     def __init__(self, stream: TextIO | None = None) -> None:

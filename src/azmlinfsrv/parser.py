@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from urllib.parse import unquote
@@ -13,6 +14,8 @@ from azmlinfsrv.messages import Request
 from azmlinfsrv.wire import Limits
 
 _INVALID = "The request is not valid HTTP/1.1"
+# RFC 9110, 7.2: uri-host and port, without user information; commas would make a list of hosts.
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
 
 
 class RequestParser:
@@ -26,6 +29,7 @@ class RequestParser:
 
     Attributes:
         receiving: whether a request has begun and is not complete.
+        begun: whether a request began in the bytes that were fed last.
         in_body: whether the header block of that request is complete.
     """
 
@@ -36,7 +40,9 @@ class RequestParser:
         expected: Callable[[], None],
         addresses: tuple[str, tuple[str, int], tuple[str, int]],
     ) -> None:
-        self.receiving = self.in_body = False
+        self.receiving = self.in_body = self.begun = False
+        self._starts_with_data = False
+        self._host = b""
         self._limits = limits
         self._deliver = deliver
         self._expected = expected
@@ -54,6 +60,8 @@ class RequestParser:
         Raises:
             ProtocolError: it is not acceptable; the parser must not be fed again.
         """
+        self._starts_with_data = not self.receiving
+        self.begun = False
         if not self.receiving:
             self.receiving = True
             self._raw_bytes = 0
@@ -61,11 +69,7 @@ class RequestParser:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # No other protocol is spoken here; the rest of the data is of the next request.
-            self._parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
-            if rest:
-                self.feed(rest)
+            self._stay_with_http(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             raise self._error or ProtocolError(_INVALID) from error
         if self.receiving:
@@ -97,7 +101,11 @@ class RequestParser:
         self._body = []
         self._header_bytes = self._body_bytes = 0
         self.in_body = False
-        self.receiving = True
+        self.receiving = self.begun = True
+        if self._starts_with_data:
+            self._starts_with_data = False
+        else:  # behind another request; how much of the data is its own is not known
+            self._raw_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the request target."""
@@ -109,6 +117,7 @@ class RequestParser:
         if self.in_body:
             return
         name = name.lower()
+        value = value.rstrip(b" \t")
         headers = self._headers
         if name not in headers:
             headers[name] = value
@@ -126,8 +135,7 @@ class RequestParser:
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._fail(f"HTTP version {version} is not supported", 505)
-        if b"host" not in headers and version == "1.1":
-            self._fail("The request has no Host header")
+        self._check_host(headers.get(b"host"), version)
         if b"transfer-encoding" in headers:
             self._check_transfer_coding(version)
         elif b"content-length" in headers:
@@ -146,9 +154,41 @@ class RequestParser:
     def on_message_complete(self) -> None:
         """Deliver the request."""
         self.receiving = False
+        if self._header_bytes > self._limits.header_bytes:
+            self._fail("The request trailer is too large", 431)
+        is_connect = self._parser.get_method() == b"CONNECT"
+        if self._parser.should_upgrade() and not is_connect:
+            return  # see _stay_with_http
         request = self.known()
         self._body = []
-        self._deliver(request, self._parser.should_keep_alive())
+        self._deliver(request, self._parser.should_keep_alive() and not self._asks_to_close() and not is_connect)
+
+    def _asks_to_close(self) -> bool:
+        """Return whether a Connection field has the option ``close``, which decides (RFC 9112, 9.3)."""
+        value = self._headers.get(b"connection")
+        return value is not None and any(option.strip() == b"close" for option in value.lower().split(b","))
+
+    def _stay_with_http(self, rest: bytes) -> None:
+        """Parse a request that offers another protocol again without the offer, which nobody takes up here.
+
+        llhttp takes what follows for the other protocol, also where it is the request's body.
+        """
+        if self._parser.get_method() == b"CONNECT":
+            return
+        lines = [b"%b %b HTTP/1.1" % (self._parser.get_method(), self._url)]
+        lines += [b"%b: %b" % field for field in self._headers.items() if field[0] != b"upgrade"]
+        self._parser = httptools.HttpRequestParser(self)
+        self.feed(b"\r\n".join([*lines, b"", b""]) + rest)
+
+    def _check_host(self, host: bytes | None, version: str) -> None:
+        """Refuse a request without a Host that can be one (RFC 9112, 3.2)."""
+        if host is None:
+            if version == "1.1":
+                self._fail("The request has no Host header")
+        elif host != self._host:
+            if not _HOST.fullmatch(host):
+                self._fail("The Host header is not valid")
+            self._host = host
 
     def _check_transfer_coding(self, version: str) -> None:
         """Refuse what is ambiguous about the length of the body (RFC 9112, 6.1), and codings that are not known."""

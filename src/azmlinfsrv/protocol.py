@@ -7,6 +7,7 @@ Everything here runs on the I/O thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +19,7 @@ from azmlinfsrv.logs import LineClock
 from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.parser import RequestParser
 
-_LINGER_S = 2.0
-_LINGER_BYTES = 1024 * 1024
+_LINGER_S = 5.0
 _COPY_BYTES = 64 * 1024
 
 
@@ -103,7 +103,7 @@ class HttpProtocol(asyncio.Protocol):
         self._chunked = self._bodyless = False
         # A connection that only waits for its client to close.
         self._lingering_since: float | None = None
-        self._discarded = 0
+        self._unsent = 0
 
     # -- asyncio.Protocol --------------------------------------------------------------------------------------
 
@@ -132,15 +132,14 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and answer what it cannot accept."""
         if self._last_received:
-            self._discard(data)
-            return
+            return  # dropped: the connection ends with the answers that are on their way
         self._touched = self._shared.now()
-        if not self._parser.receiving:
-            self._began = self._touched
         try:
             self._parser.feed(data)
         except ProtocolError as error:
             self._reject(error)
+        if self._parser.begun:
+            self._began = self._touched
         if self._waiting and self._transport is not None:
             self._transport.pause_reading()
 
@@ -299,13 +298,9 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.close()
             return
         self._lingering_since = self._shared.now()
-        self._transport.write_eof()
+        with contextlib.suppress(OSError):  # the client has reset the connection
+            self._transport.write_eof()
         self._transport.resume_reading()
-
-    def _discard(self, data: bytes) -> None:
-        self._discarded += len(data)
-        if self._lingering_since is not None and self._discarded > _LINGER_BYTES:
-            self.abort_connection()
 
     def close_if_idle(self) -> None:
         """Close if no request is in progress."""
@@ -324,20 +319,31 @@ class HttpProtocol(asyncio.Protocol):
         Args:
             now: time of the shared clock, in seconds.
         """
-        limits = self._limits
-        if self._lingering_since is not None:
-            if now - self._lingering_since > _LINGER_S and not self._paused_writing:
-                self.abort_connection()
-        elif self._paused_writing:
-            if now - self._touched > limits.write_s:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent:
+            self._check_reading(now, unsent)
+        elif self._lingering_since is not None:
+            if now - self._lingering_since > _LINGER_S:
                 self.abort_connection()
         elif self._current is not None:
             return
-        elif not self._parser.receiving:
-            if now - self._touched > limits.keep_alive_s:
-                self._transport.close()
-        else:
-            waited = now - (self._touched if self._parser.in_body else self._began)
-            late = waited > (limits.body_s if self._parser.in_body else limits.header_s)
-            if late or now - self._began > limits.request_s:
-                self._reject(ProtocolError("The request took too long to arrive", 408))
+        elif self._parser.receiving:
+            self._check_arrival(now)
+        elif now - self._touched > self._limits.keep_alive_s:
+            self._transport.close()
+
+    def _check_reading(self, now: float, unsent: int) -> None:
+        """Close if the client has read nothing for too long."""
+        if unsent != self._unsent:
+            self._unsent, self._touched = unsent, now
+        elif now - self._touched > self._limits.write_s:
+            self.abort_connection()
+        if self._lingering_since is not None:
+            self._lingering_since = now
+
+    def _check_arrival(self, now: float) -> None:
+        """Answer 408 if the request has taken too long to arrive."""
+        limits, in_body = self._limits, self._parser.in_body
+        waited = now - (self._touched if in_body else self._began)
+        if waited > (limits.body_s if in_body else limits.header_s) or now - self._began > limits.request_s:
+            self._reject(ProtocolError("The request took too long to arrive", 408))

@@ -36,6 +36,9 @@ def _nothing() -> None:
     pass
 
 
+_NUDGE: tuple[Request, Done] = (Request("", b"", "", b"", {}, b"", "", ("", 0), 0.0), lambda *_: None)
+
+
 class Completions:
     """Calls that the scoring threads hand to the I/O loop; all that wait are made at one wake-up.
 
@@ -63,7 +66,10 @@ class Completions:
         calls = self._calls
         while calls:
             function, arguments = calls.popleft()
-            function(*arguments)
+            try:
+                function(*arguments)
+            except Exception:
+                logger.exception("An answer could not be handed over")
 
 
 class Runner:
@@ -100,6 +106,13 @@ class Runner:
         """Make `serve` return once the jobs queued before are done; called on any thread or signal handler."""
         self._jobs.put(None)
 
+    def nudge(self) -> None:
+        """Have the thread in `serve` run the handlers of signals that arrived; called on the I/O thread.
+
+        A signal that arrives while the main thread goes to sleep does not wake it.
+        """
+        self._jobs.put(_NUDGE)
+
     def serve(self) -> None:
         """Score until `stop`, on the calling thread: the main thread, where users' code expects to be."""
         self._serve_here()
@@ -126,6 +139,8 @@ class Runner:
         drain = self._drain
         try:
             while (job := get()) is not None:
+                if job is _NUDGE:
+                    continue
                 request, done = job
                 capture.enter_request(request.ids.request_id)
                 response = score(request, call)
@@ -185,11 +200,15 @@ class ThreadsRunner(Runner):
     ) -> None:
         super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
         self._threads = threads
-        self._stopped: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._stopped: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def stop(self) -> None:
         """See `Runner.stop`."""
-        self._stopped.put(None)
+        self._stopped.put(True)
+
+    def nudge(self) -> None:
+        """See `Runner.nudge`."""
+        self._stopped.put(False)
 
     def serve(self) -> None:
         """See `Runner.serve`."""
@@ -199,7 +218,8 @@ class ThreadsRunner(Runner):
         ]
         for thread in threads:
             thread.start()
-        self._stopped.get()
+        while not self._stopped.get():
+            pass
         for _ in threads:
             self._jobs.put(None)
         for thread in threads:
@@ -228,6 +248,11 @@ class AsyncRunner(Runner):
         """See `Runner.stop`."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
             self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def nudge(self) -> None:
+        """See `Runner.nudge`."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
+            self._loop.call_soon_threadsafe(_nothing)
 
     def serve(self) -> None:
         """See `Runner.serve`."""

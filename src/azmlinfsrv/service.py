@@ -33,6 +33,7 @@ class Service:
         sockets: sockets to accept from; they stay the caller's.
         new_loop: makes the I/O loop.
         heartbeat: called about four times a second on the I/O thread.
+        signals: descriptor from which the numbers of signals can be read as they arrive (`signal.set_wakeup_fd`).
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Service:
         sockets: Sequence[socket.socket],
         new_loop: Callable[[], asyncio.AbstractEventLoop],
         heartbeat: Callable[[], None],
+        signals: int | None = None,
     ) -> None:
+        self._signals = signals
         self._loaded = loaded
         self._settings = settings
         self._sockets = sockets
@@ -115,8 +118,17 @@ class Service:
         for sock in self._sockets:
             self._servers.append(await loop.create_server(self._connections, sock=sock, backlog=BACKLOG))
         self._runner.completions.attach(loop.call_soon_threadsafe)
+        if self._signals is not None:
+            loop.add_reader(self._signals, self._read_signals, self._signals)
         self._tick()
         self._runner.watch_deadlines(loop)
+
+    def _read_signals(self, descriptor: int) -> None:
+        """Begin a stop at once, whatever the main thread does, and have it run the handlers."""
+        if signal.SIGTERM in os.read(descriptor, 4096):
+            self._stopping = True
+            self._tick_once()
+        self._runner.nudge()
 
     def _tick(self) -> None:
         self._tick_once()

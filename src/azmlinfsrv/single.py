@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import socket
 import sys
 from typing import NoReturn
 
@@ -40,8 +42,12 @@ def run(configuration: Configuration) -> None:
         sys.exit(STARTUP_FAILURE)
     except ScriptError:
         sys.exit(STARTUP_FAILURE)
-    service = Service(loaded, settings, sockets, asyncio.new_event_loop, lambda: None)
-
+    wakeups = socket.socketpair()
+    for end in wakeups:
+        end.setblocking(False)
+    readable = wakeups[0].fileno() if os.name == "posix" else None
+    service = Service(loaded, settings, sockets, asyncio.new_event_loop, lambda: None, readable)
+    descriptor = signal.set_wakeup_fd(wakeups[1].fileno())
     handlers = {signal.SIGTERM: lambda *_: service.stop(), signal.SIGINT: _stop_now}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
@@ -49,9 +55,10 @@ def run(configuration: Configuration) -> None:
     except StopServing:
         logger.info("Stopped")
     finally:
+        signal.set_wakeup_fd(descriptor)
         for number, handler in before.items():
             signal.signal(number, handler)
-        for sock in sockets:
+        for sock in (*sockets, *wakeups):
             sock.close()
 
 

@@ -28,7 +28,12 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         """Serve until a signal says to stop; called by gunicorn in the main thread."""
         loaded, settings = self.wsgi
         self._service = Service(
-            loaded, settings, [listener.sock for listener in self.sockets], uvloop.new_event_loop, self._beat
+            loaded,
+            settings,
+            [listener.sock for listener in self.sockets],
+            uvloop.new_event_loop,
+            self._beat,
+            self.PIPE[0],
         )
         try:
             self._service.run()

@@ -169,7 +169,8 @@ def process_view(observation: Observation, side: Normaliser) -> dict[str, Any]:
     names = side.names()
     view: dict[str, Any] = {"state": observation.state, "exit": observation.exit}
     view["seen"] = flat(observation.saw, side, names)
+    known = [length for exchange in observation.exchanges.values() for length in lengths(exchange)]
     for moment, exchange in (("start", observation.start), ("stop", observation.stop)):
-        view[f"stdout:{moment}"] = side.log(exchange.stdout, names)
+        view[f"stdout:{moment}"] = side.log(exchange.stdout, names, known)
         view[f"stderr:{moment}"] = side.log(exchange.stderr, names)
     return view

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from .cases import ServerBlock
@@ -18,20 +18,37 @@ SIDES = ("release", "current")  # names of the same length, so that lengths of t
 class SideBySide:
     """Both servers on the same cases. Each block is started once; its results are kept.
 
+    Blocks that were announced run ahead in threads of their own, while earlier results are looked at.
+    Use it as a context manager: leaving it waits for the servers that still run and starts no more.
+
     Args:
         release: Command that starts the released server.
         current: Command that starts this project's.
+        at_once: How many blocks run at the same time.
     """
 
-    def __init__(self, release: list[str], current: list[str]) -> None:
+    def __init__(self, release: list[str], current: list[str], at_once: int = 1) -> None:
         self._commands = {"release": release, "current": current}
-        self._kept: dict[str, dict[str, list[Item]]] = {}
+        self._pool = ThreadPoolExecutor(at_once)
+        self._kept: dict[str, Future[dict[str, list[Item]]]] = {}
+
+    def __enter__(self) -> SideBySide:
+        """Give the comparison."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Start no more servers, and wait for those that run."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def announce(self, block: ServerBlock) -> None:
+        """Run a block when its turn comes."""
+        if block.id not in self._kept:
+            self._kept[block.id] = self._pool.submit(self._run, block)
 
     def differences(self, block: ServerBlock) -> dict[str, list[Item]]:
         """What differs in each case of a block, by case id; an empty list means equal."""
-        if block.id not in self._kept:
-            self._kept[block.id] = self._run(block)
-        return self._kept[block.id]
+        self.announce(block)
+        return self._kept[block.id].result()
 
     def _run(self, block: ServerBlock) -> dict[str, list[Item]]:
         folder = Path(tempfile.mkdtemp(prefix="cf-"))

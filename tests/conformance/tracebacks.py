@@ -15,7 +15,9 @@ LINKS = (
     "During handling of the above exception, another exception occurred:",
 )
 FRAME = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+)(, in (?P<function>.+))?$')
+RECORD = re.compile(r"<\w+ time> [A-Z] \[")
 MARKS = re.compile(r"^\s*[~^]+\s*$")
+REPEATED = re.compile(r"\[Previous line repeated \d+ more times\]")  # how many depends on the frames above
 OWN_ERROR = re.compile(r"^(azureml_inference_server_http|azmlinfsrv)\.[\w.]+: ?")
 WRAPPERS = (
     "<server error>: Caught an unhandled exception from the user script",
@@ -30,19 +32,20 @@ class Block:
     prefix: str
     frames: list[list[str]] = field(default_factory=list)
     message: str = ""
+    more: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The block as it is compared."""
         user = next((i for i, frame in enumerate(self.frames) if "<root>" in frame[0]), len(self.frames))
         kept = [line for frame in self.frames[user:] for line in reduced_frame(frame)]
-        return [f"{self.prefix}{HEAD}", *kept, self.message]
+        return [f"{self.prefix}{HEAD}", *kept, self.message, *self.more]
 
 
 def reduced_frame(frame: list[str]) -> list[str]:
     """One frame: whole where it is the script's, file and function only where it is a library's."""
     match = FRAME.match(frame[0])
     if match is None or "<root>" in frame[0]:
-        return [line for line in frame if not MARKS.match(line)]
+        return [REPEATED.sub("[Previous line repeated]", line) for line in frame if not MARKS.match(line)]
     return [f"  File {match['file']} in {match['function']}"]
 
 
@@ -64,12 +67,24 @@ def read_block(lines: list[str], start: int) -> tuple[Block, int]:
 def read_chain(lines: list[str], start: int) -> tuple[list[Block], list[str], int]:
     """Read blocks that are chained from a line on: the blocks, the links between them, and the line after."""
     block, at = read_block(lines, start)
-    blocks, links = [block], []
-    while at + 3 < len(lines) and lines[at] == "" and lines[at + 1] in LINKS and HEAD in lines[at + 3]:
-        links.append(lines[at + 1])
-        block, at = read_block(lines, at + 3)
+    blocks: list[Block] = [block]
+    links: list[str] = []
+    while (link := next_link(lines, at)) is not None:
+        blocks[-1].more = lines[at : link - 1]
+        links.append(lines[link])
+        block, at = read_block(lines, link + 2)
         blocks.append(block)
     return blocks, links, at
+
+
+def next_link(lines: list[str], start: int) -> int | None:
+    """Line that links the exception before a line to the next one, with the rest of its message in between."""
+    for at in range(start, len(lines) - 2):
+        if RECORD.search(lines[at]) or HEAD in lines[at]:
+            return None
+        if lines[at] in LINKS and HEAD in lines[at + 2]:
+            return at
+    return None
 
 
 def shown_chain(blocks: list[Block], links: list[str]) -> list[str]:
@@ -89,6 +104,8 @@ def reduce_tracebacks(text: str) -> str:
         if HEAD in lines[at]:
             blocks, links, at = read_chain(lines, at)
             out += shown_chain(blocks, links)
+            while at < len(lines) - 1 and not lines[at].strip():
+                at += 1  # one server ends a traceback with an empty line, the other does not
         else:
             out.append(lines[at])
             at += 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -321,3 +323,28 @@ def load_module(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+class _ListHandler(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def logged(name: str, level: int = logging.INFO) -> Iterator[list[str]]:
+    """Collect the messages of a logger, however logging is set up."""
+    logger, handler = logging.getLogger(name), _ListHandler()
+    before = logger.level, logger.disabled
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.disabled = False
+    try:
+        yield handler.messages
+    finally:
+        logger.removeHandler(handler)
+        logger.disabled = before[1]
+        logger.setLevel(before[0])

@@ -1,6 +1,6 @@
 """Raw: answers with what the request object says of the request."""
 
-from azureml.contrib.services.aml_request import AMLRequest, rawhttp
+from azureml.contrib.services.aml_request import rawhttp
 
 
 def init():
@@ -12,7 +12,6 @@ def run(request):
     """Describe the request."""
     body = request.get_data()
     return {
-        "is_aml_request": isinstance(request, AMLRequest),
         "method": request.method,
         "path": request.path,
         "full_path": request.full_path,

@@ -1,0 +1,117 @@
+"""The endpoints that the server answers itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from azmlinfsrv.errors import SwaggerVersionError
+from azmlinfsrv.messages import Response
+from azmlinfsrv.routes import Health, Route, allow_header, routes
+from azmlinfsrv.schema import Swagger
+from azmlinfsrv.settings import Settings
+from tests.unit.http_fakes import headers_of, request
+
+
+def run(data: str) -> str:
+    """Return the input: the script that is described."""
+    return data
+
+
+@pytest.fixture
+def health() -> Health:
+    """What the probes say."""
+    return Health()
+
+
+@pytest.fixture
+def table(health: Health) -> dict[str, Route]:
+    """The routes by path."""
+    return routes(health, Swagger(Settings(service_name='A "quoted" name'), run))
+
+
+def get(table: dict[str, Route], target: str) -> Response:
+    """Return what the handler of a target answers."""
+    handler = table[target.partition("?")[0]].handler
+    assert handler is not None
+    return handler(request("GET", target))
+
+
+def test_endpoints(table: dict[str, Route]) -> None:
+    """These are the endpoints; only `/score` is the script's."""
+    assert set(table) == {"/", "/live", "/ready", "/swagger.json", "/score"}
+    assert [path for path, route in table.items() if route.handler is None] == ["/score"]
+
+
+def test_root_is_healthy(table: dict[str, Route]) -> None:
+    """`GET /` answers the plain text Healthy (`inference-server.md`, "Health"), as release 1.5.1 types it."""
+    response = get(table, "/")
+    assert (response.status, response.body) == (200, b"Healthy")
+    assert headers_of(response) == {"content-type": "text/html; charset=utf-8"}
+
+
+def test_live(table: dict[str, Route], health: Health) -> None:
+    """`GET /live` answers with JSON as long as the worker does, also while it stops."""
+    health.ready = False
+    response = get(table, "/live")
+    assert (response.status, json.loads(response.body)) == (200, {"status": "live"})
+    assert headers_of(response)["content-type"] == "application/json"
+
+
+def test_ready(table: dict[str, Route], health: Health) -> None:
+    """`GET /ready` answers 503 with the reason once the server is stopping, and Healthy stays Healthy."""
+    response = get(table, "/ready")
+    assert (response.status, json.loads(response.body)) == (200, {"status": "ready"})
+    health.ready = False
+    response = get(table, "/ready")
+    assert (response.status, json.loads(response.body)) == (503, {"status": "not ready", "reason": "stopping"})
+    assert headers_of(response)["content-type"] == "application/json"
+    assert get(table, "/").status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "version"),
+    [
+        ("", "swagger", "2.0"),
+        ("?version=2", "swagger", "2.0"),
+        ("?version=3", "openapi", "3.0."),
+        ("?version=3.1", "openapi", "3.1."),
+        ("?other=1&version=3", "openapi", "3.0."),
+    ],
+)
+def test_swagger(table: dict[str, Route], query: str, field: str, version: str) -> None:
+    """`GET /swagger.json` answers the document of the version that the query names, 2 without one."""
+    response = get(table, f"/swagger.json{query}")
+    assert headers_of(response)["content-type"] == "application/json"
+    document = json.loads(response.body)
+    assert document[field].startswith(version)
+    assert document["info"]["title"] == 'A "quoted" name'
+
+
+@pytest.mark.parametrize("version", ["1", "4", "latest", "", "%33%2e%31%00"])
+def test_swagger_of_an_unknown_version(table: dict[str, Route], version: str) -> None:
+    """A version that does not exist is a 404 that lists those that do, each time it is asked for."""
+    for _ in range(2):
+        with pytest.raises(SwaggerVersionError, match=r"2, 3, 3\.1") as caught:
+            get(table, f"/swagger.json?version={version}")
+        assert caught.value.status == 404
+
+
+def test_swagger_is_written_once(table: dict[str, Route]) -> None:
+    """The text of a document is kept: it never changes while the server runs."""
+    assert get(table, "/swagger.json?version=3").body is get(table, "/swagger.json?version=3").body
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/", "GET, HEAD, OPTIONS"), ("/swagger.json", "GET, HEAD, OPTIONS"), ("/score", "GET, HEAD, OPTIONS, POST")],
+)
+def test_allow(table: dict[str, Route], path: str, expected: str) -> None:
+    """Allow lists the methods of the endpoint, OPTIONS always among them, each once."""
+    assert allow_header(table[path]) == expected
+
+
+def test_probes_are_not_logged(table: dict[str, Route]) -> None:
+    """Requests to score and swagger get the server's own log line, probes do not, as in release 1.5.1."""
+    assert {path for path, route in table.items() if route.logged} == {"/score", "/swagger.json"}
