@@ -72,11 +72,9 @@ class FlaskOneRequest(AMLRequest):
         super().__init__(environ, *args, **kwargs)
         self.headers = _FlaskOneHeaders(self.environ)
 
-    def on_json_loading_failure(self, e: ValueError | None) -> Any:
+    def on_json_loading_failed(self, e: ValueError | None) -> Any:
         """Return None for a body that is not JSON by content type; raise 400 for one that is not JSON."""
-        if e is None:
-            return None
-        return super().on_json_loading_failure(e)  # type: ignore[misc]  # of Flask's own mix-in
+        return None if e is None else super().on_json_loading_failed(e)
 
 
 class AMLResponse(FlaskResponse):

@@ -12,6 +12,7 @@ from azmlinfsrv.app import Application
 from azmlinfsrv.errors import ProtocolError
 from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.runner import Runner
+from azmlinfsrv.wire import has_body
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -80,7 +81,7 @@ class ScoringApp:
             self._app.reject(request, reply, ProtocolError(message, 413))
         else:
             self._app.handle(request, reply)
-        response, sent = await reply.forward(request, send)
+        response, sent = await reply.forward(request, receive, send)
         self._app.sent(request, response.status, sent)
 
     async def _body(self, receive: Receive) -> bytes | None:
@@ -104,18 +105,24 @@ class _Events:
     def __init__(self) -> None:
         self._events: asyncio.Queue[tuple[bytes, Gate | None] | None] = asyncio.Queue()
         self._response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._aborted = False
+        self._aborted = self._gone = False
+        self._gate: Gate | None = None
 
     def send(self, response: Response) -> None:
         """See `Reply.send`."""
-        self._response.set_result(response)
+        if not self._response.done():
+            self._response.set_result(response)
         if response.stream is None:
             self._events.put_nowait((response.body, None))
             self._events.put_nowait(None)
 
     def write(self, chunk: bytes, gate: Gate) -> None:
         """See `Reply.write`."""
-        self._events.put_nowait((chunk, gate))
+        self._gate = gate
+        if self._gone:
+            gate.close()
+        else:
+            self._events.put_nowait((chunk, gate))
 
     def end(self) -> None:
         """See `Reply.end`."""
@@ -126,29 +133,56 @@ class _Events:
         self._aborted = True
         self._events.put_nowait(None)
 
-    async def forward(self, request: Request, send: Send) -> tuple[Response, int]:
+    async def forward(self, request: Request, receive: Receive, send: Send) -> tuple[Response, int]:
         """Send everything on, and return the response and how many bytes of body were sent.
 
         Raises:
             ConnectionAbortedError: the answer broke off, so that the server closes the connection.
         """
-        response = await self._response
-        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-        if response.stream is None and not any(name == b"content-length" for name, _ in headers):
-            headers.append((b"content-length", str(len(response.body)).encode()))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        sent = 0
-        while (event := await self._events.get()) is not None:
-            chunk, gate = event
-            if request.method != "HEAD":
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                sent += len(chunk)
-            if gate is not None:
-                gate.release(len(chunk))
+        leaving = asyncio.ensure_future(self._notice_leaving(receive))
+        try:
+            response = await self._response
+            await send({"type": "http.response.start", "status": response.status, "headers": _headers(response)})
+            sent = await self._forward_body(request, response, send)
+        finally:
+            leaving.cancel()
+            self._leave()
         if self._aborted:
             raise ConnectionAbortedError
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return response, sent
+
+    async def _forward_body(self, request: Request, response: Response, send: Send) -> int:
+        sent = 0
+        is_empty = request.method == "HEAD" or not has_body(response.status)
+        while (event := await self._events.get()) is not None:
+            chunk, gate = event
+            if not is_empty:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                sent += len(chunk)
+            if gate is not None:
+                gate.release(len(chunk))
+        return sent
+
+    async def _notice_leaving(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._leave()
+
+    def _leave(self) -> None:
+        """Tell a stream's producer that nobody reads any more."""
+        self._gone = True
+        if self._gate is not None:
+            self._gate.close()
+
+
+def _headers(response: Response) -> list[tuple[bytes, bytes]]:
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    if not has_body(response.status):
+        return [(name, value) for name, value in headers if name != b"content-length"]
+    if response.stream is None and not any(name == b"content-length" for name, _ in headers):
+        headers.append((b"content-length", str(len(response.body)).encode()))
+    return headers
 
 
 def _request(scope: Scope) -> Request:

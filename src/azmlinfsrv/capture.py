@@ -13,6 +13,7 @@ import contextvars
 import functools
 import io
 import logging
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -45,12 +46,9 @@ class Sink(Protocol):
 
 
 class CapturedStream(io.TextIOBase):
-    """Stands in for `sys.stdout` or `sys.stderr`.
+    """Stands in for `sys.stdout` or `sys.stderr`; what it lacks, the original stream answers.
 
-    An unfinished line is kept for each thread, and let go at its end or at `drain`.
-
-    Attributes:
-        unfinished: whether any thread may have an unfinished line.
+    An unfinished line is kept for each thread and request, and let go at its end or at `drain`.
     """
 
     def __init__(self, name: str, original: TextIO, sinks: Iterable[Sink]) -> None:
@@ -58,9 +56,12 @@ class CapturedStream(io.TextIOBase):
         self._name = name
         self._original = original
         self._sinks = tuple(sinks)
-        self._partial = threading.local()
+        self._passes_on = name == "stderr"
+        self._unfinished: dict[tuple[int, str], str] = {}
         self._busy = threading.local()
-        self.unfinished = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute in typeshed
@@ -73,9 +74,9 @@ class CapturedStream(io.TextIOBase):
         return self._original.errors
 
     @property
-    def buffer(self) -> Any:
-        """Binary side of the original stream: bytes written to it are not captured."""
-        return self._original.buffer
+    def unfinished(self) -> bool:
+        """Whether any thread has an unfinished line."""
+        return bool(self._unfinished)
 
     def fileno(self) -> int:
         """Return the descriptor of the original stream."""
@@ -91,18 +92,18 @@ class CapturedStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Take text; whole lines are passed on at once."""
-        if self._name == "stderr":
+        if self._passes_on:
             self._original.write(text)
             if not self._sinks:
                 return len(text)
-        *lines, rest = (getattr(self._partial, "text", "") + text).split("\n")
+        key = threading.get_ident(), _request_id.get()
+        *lines, rest = (self._unfinished.pop(key, "") + text).split("\n")
         if len(rest) > _LONGEST_LINE:
             lines.append(rest)
-            rest = ""
-        self._partial.text = _without_overwritten(rest)
-        self.unfinished = self.unfinished or bool(rest)
+        elif rest:
+            self._unfinished[key] = _compact(rest)
         for line in lines:
-            self._emit(_without_overwritten(line.rstrip("\r")))
+            self._emit(key[1], line)
         return len(text)
 
     def flush(self) -> None:
@@ -110,30 +111,33 @@ class CapturedStream(io.TextIOBase):
         self._original.flush()
 
     def drain(self) -> None:
-        """Let the calling thread's unfinished line go."""
-        self.unfinished = False
-        text = getattr(self._partial, "text", "")
+        """Let the unfinished line of the calling thread and request go."""
+        key = threading.get_ident(), _request_id.get()
+        text = self._unfinished.pop(key, "")
         if text:
-            self._partial.text = ""
-            self._emit(text)
+            self._emit(key[1], text)
 
-    def _emit(self, line: str) -> None:
+    def _emit(self, request_id: str, line: str) -> None:
+        line = _compact(line).rstrip("\r")
         if getattr(self._busy, "now", False):  # a handler of the user's printed: no line of its own
             self._original.write(line + "\n")
             return
         self._busy.now = True
         try:
-            if self._name == "stdout":
+            if not self._passes_on:
                 logger.info("%s", line)
             for sink in self._sinks:
-                sink(self._name, _request_id.get(), line)
+                sink(self._name, request_id, line)
         finally:
             self._busy.now = False
 
 
-def _without_overwritten(text: str) -> str:
+def _compact(text: str) -> str:
     """Return what a terminal shows of a line with carriage returns, as progress bars write them."""
-    return text.rpartition("\r")[2] if "\r" in text else text
+    if "\r" not in text:
+        return text
+    shown = text.rstrip("\r")
+    return shown.rpartition("\r")[2] + ("\r" if len(shown) < len(text) else "")
 
 
 class Capture(NamedTuple):
@@ -155,13 +159,14 @@ def install(sinks: Iterable[Sink] = ()) -> Capture:
     sinks = tuple(sinks)
     out, err = CapturedStream("stdout", sys.stdout, sinks), CapturedStream("stderr", sys.stderr, sinks)
     sys.stdout, sys.stderr = out, err
-    threading.Thread.start = _start_in_context(start)  # type: ignore[method-assign, assignment]
-    ThreadPoolExecutor.submit = _submit_in_context(submit)  # type: ignore[method-assign]
 
     def drain() -> None:
         if out.unfinished or err.unfinished:
             out.drain()
             err.drain()
+
+    threading.Thread.start = _start_in_context(start, drain)  # type: ignore[method-assign, assignment]
+    ThreadPoolExecutor.submit = _submit_in_context(submit)  # type: ignore[method-assign]
 
     def undo() -> None:
         drain()
@@ -172,17 +177,21 @@ def install(sinks: Iterable[Sink] = ()) -> Capture:
     return Capture(drain, undo)
 
 
-def _start_in_context(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+def _start_in_context(
+    start: Callable[[threading.Thread], None], drain: Callable[[], None]
+) -> Callable[[threading.Thread], None]:
     @functools.wraps(start)
     def start_in_context(thread: threading.Thread) -> None:
         request_id, run = _request_id.get(), thread.run
 
         def run_in_context() -> None:
             _request_id.set(request_id)
-            run()
+            try:
+                run()
+            finally:
+                drain()
 
-        if request_id != NO_REQUEST:
-            thread.run = run_in_context  # type: ignore[method-assign]
+        thread.run = run_in_context  # type: ignore[method-assign]
         start(thread)
 
     return start_in_context
@@ -217,10 +226,26 @@ def syslog_sink(address: str) -> Sink:
     import logging.handlers
 
     host, colon, port = address.rpartition(":")
-    handler = logging.handlers.SysLogHandler((host, int(port)) if colon and port.isdigit() else address)
+    is_path = not (colon and port.isdigit())
+    if is_path:
+        _check_socket(address)  # logging would wait for it to appear
+    handler = logging.handlers.SysLogHandler(address if is_path else (host, int(port)))
 
     def send(stream: str, request_id: str, line: str) -> None:
         level = logging.INFO if stream == "stdout" else logging.ERROR
         handler.handle(logging.LogRecord("azmlinfsrv.print", level, "", 0, f"{request_id},{line}", None, None))
 
     return send
+
+
+def _check_socket(path: str) -> None:
+    """Raise OSError if nothing listens on a Unix socket."""
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_UNIX, kind) as sock:
+            try:
+                sock.connect(path)
+            except OSError:
+                if kind == socket.SOCK_STREAM:
+                    raise
+            else:
+                return

@@ -19,7 +19,9 @@ import orjson
 
 _DIGITS_TO_ZERO = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _LONG_NUMBER = b"0" * 19
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+# Dataclasses and datetimes are ours, so that they are the same whichever library writes them.
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_NATIVE_KINDS = frozenset("iub")
 
 
 def loads(text: bytes) -> Any:
@@ -54,7 +56,7 @@ def dumps(value: Any) -> bytes:
         RecursionError: the value is nested more deeply than Python allows.
     """
     try:
-        text = orjson.dumps(value, default, _OPTIONS)
+        text = orjson.dumps(value, _default_fast, _OPTIONS)
     except TypeError:
         # Keys that are not strings, integers beyond 64 bits, lone surrogates, deep nesting.
         return _dumps_standard(value)
@@ -63,6 +65,18 @@ def dumps(value: Any) -> bytes:
 
 def _dumps_standard(value: Any) -> bytes:
     return json.dumps(value, default=default).encode()
+
+
+def _default_fast(value: Any) -> Any:
+    """Return the same as `default`, but for large arrays a text that orjson writes."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        dtype = value.dtype
+        if dtype.isnative and (dtype == numpy.float64 or dtype.kind in _NATIVE_KINDS) and value.flags.c_contiguous:
+            return (
+                orjson.Fragment(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)) if value.ndim else value.item()
+            )
+    return default(value)
 
 
 def default(value: Any) -> Any:
@@ -110,9 +124,15 @@ def _from_pandas(value: Any, pandas: Any) -> tuple[bool, Any]:
 
 def _from_numpy(value: Any, numpy: Any) -> Any:
     """Return nested lists or a Python scalar; dates as text, as ISO 8601 has them."""
-    if value.dtype.kind in "mM":
-        return numpy.datetime_as_string(value).tolist() if value.dtype.kind == "M" else value.astype(str).tolist()
-    plain = value.tolist()
-    if isinstance(plain, bytes):
-        return base64.b64encode(plain).decode()
-    return plain
+    if value.dtype.kind == "M":
+        texts = numpy.datetime_as_string(value)
+        return numpy.where(numpy.isnat(value), None, texts).tolist()
+    if value.dtype.kind == "m":
+        return numpy.where(numpy.isnat(value), None, value.astype(str)).tolist()
+    if value.dtype.kind == "S":
+        return numpy.vectorize(_base64, otypes=[object])(value).tolist()
+    return value.tolist()
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

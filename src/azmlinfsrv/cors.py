@@ -49,7 +49,8 @@ class Cors:
                 names = sorted(name.strip() for name in wanted.split(","))
                 headers.append(("Access-Control-Allow-Headers", ", ".join(names)))
             headers.append(("Access-Control-Allow-Methods", ", ".join(_METHODS)))
-        if self._vary and allowed != "*":
+        varies = self._vary or allowed not in self.origins  # a domain stands for several origins
+        if varies and allowed != "*":
             headers.append(("Vary", "Origin"))
 
     def _allowed(self, origin: str) -> str:

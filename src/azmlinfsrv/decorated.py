@@ -10,6 +10,7 @@ from typing import Any
 from azmlinfsrv.errors import BadInputError
 
 _DECORATORS = "inference_schema.schema_decorators"
+_WRAPPED = ("__wrapped__", "_self_wrapper", "__func__", "func")
 
 
 def is_decorated(run: Callable[..., Any]) -> bool:
@@ -24,15 +25,14 @@ def functions_of(run: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     pending: list[Any] = [run]
     while pending:
         function = pending.pop(0)
-        if id(function) in seen or not callable(function):
+        if id(function) in seen or not (callable(function)):
             continue
         seen.add(id(function))
         yield function
-        pending += [getattr(function, attribute, None) for attribute in ("__wrapped__", "_self_wrapper")]
-        for cell in getattr(function, "__closure__", None) or ():
-            content = _content(cell)
-            if isinstance(content, FunctionType) or hasattr(content, "__wrapped__"):
-                pending.append(content)
+        pending += [getattr(function, attribute, None) for attribute in _WRAPPED]
+        pending += map(_content, getattr(function, "__closure__", None) or ())
+        if not isinstance(function, (FunctionType, type)):  # a decorator that is a class keeps it in an attribute
+            pending += getattr(function, "__dict__", {}).values()
 
 
 def parameter_types(run: Callable[..., Any]) -> dict[str, Any]:
@@ -57,7 +57,8 @@ def check_columns(run: Callable[..., Any]) -> None:
     for parameter_type in parameter_types(run).values():
         for part in _nested(parameter_type):
             columns = getattr(getattr(part, "sample_input", None), "columns", None)
-            if columns is not None and getattr(part, "enforce_shape", False) and not part.apply_column_names:
+            has_names = getattr(part, "orient", "values") != "values" and not part.apply_column_names
+            if columns is not None and has_names and part.enforce_shape:
                 part.deserialize_input = _with_known_columns(part.deserialize_input, [str(c) for c in columns])
 
 
@@ -90,18 +91,18 @@ def conversion_error(error: BaseException, run: Callable[..., Any]) -> BadInputE
     if decorators is None:
         return None
     convert = decorators._deserialize_input_argument.__code__
-    own = {getattr(f, "__code__", None) for f in functions_of(run) if getattr(f, "__module__", "") != _DECORATORS}
+    own = getattr(sys.modules["inference_schema.schema_util"]._get_decorators(run)[-1], "__code__", None)
+    name, parameter_type = "", None
     traceback: TracebackType | None = error.__traceback__
-    while traceback is not None:
+    while traceback is not None and traceback.tb_frame.f_code is not own:
         frame = traceback.tb_frame
-        if frame.f_code is convert:
-            name, parameter_type = frame.f_locals["param_name"], frame.f_locals["param_type"]
-            reason = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
-            return BadInputError(f"The {name!r} parameter is not valid. Expected {_describe(parameter_type)}: {reason}")
-        if frame.f_code in own:
-            return None
+        if frame.f_code is convert:  # the first is the parameter's, the last the nested type's that refused
+            name, parameter_type = name or frame.f_locals["param_name"], frame.f_locals["param_type"]
         traceback = traceback.tb_next
-    return None
+    if not name or traceback is not None:
+        return None
+    reason = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
+    return BadInputError(f"The {name!r} parameter is not valid. Expected {_describe(parameter_type)}: {reason}")
 
 
 def _describe(parameter_type: Any) -> str:

@@ -45,7 +45,7 @@ def script_environment(
     """
     settings = configuration.settings
     variables = {
-        "TRANSPORT_PROTOCOL": environ.get("TRANSPORT_PROTOCOL", transport) if transport == "grpc" else transport,
+        "TRANSPORT_PROTOCOL": transport,
         "WORKER_COUNT": str(settings.worker_count),
         "SERVER_PORT": str(settings.port),
         "HEALTH_PORT": str(settings.health_port if settings.separate_health_endpoint else settings.port),
@@ -56,10 +56,9 @@ def script_environment(
     if settings.send_server_version:
         variables[VERSION_VARIABLE] = SERVER_VERSION
     for name in ("entry_script", "model_dir", "config_file", "cors_origins", "app_insights_key"):
-        source = configuration.sources.get(name, "")
-        value = getattr(settings, name)
-        if value and not source.startswith("environment"):
-            variables[rows()[name].spec.variables[0]] = value
+        value, variable = getattr(settings, name), rows()[name].spec.variables[0]
+        if value and environ.get(variable) != value:
+            variables[variable] = value
     return variables
 
 

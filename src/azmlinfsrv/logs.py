@@ -119,8 +119,8 @@ def set_level(level: str) -> None:
 
 def log_configuration_error(error: Exception) -> None:
     """Log a setting that cannot be used, framed as release 1.5.1 does."""
-    frame = "Configuration Error".center(51, "=")
-    logging.getLogger(LOGGER).critical("\n%s\n%s\n%s", frame, error, "=" * 51)
+    frame = "===============Configuration Error================="
+    logging.getLogger(LOGGER).critical("\n%s\n%s\n%s", frame, error, "=" * len(frame))
 
 
 def line_handlers() -> list[LineHandler]:

@@ -66,12 +66,14 @@ class RequestParser:
             self.receiving = True
             self._raw_bytes = 0
         self._raw_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._stay_with_http(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            raise self._error or ProtocolError(_INVALID) from error
+        while data:
+            try:
+                self._parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_upgrade(data[upgrade.args[0] :])
+            except httptools.HttpParserError as error:
+                raise self._error or ProtocolError(_INVALID) from error
         if self.receiving:
             self._check_overhead()
 
@@ -158,7 +160,7 @@ class RequestParser:
             self._fail("The request trailer is too large", 431)
         is_connect = self._parser.get_method() == b"CONNECT"
         if self._parser.should_upgrade() and not is_connect:
-            return  # see _stay_with_http
+            return  # see _without_upgrade
         request = self.known()
         self._body = []
         self._deliver(request, self._parser.should_keep_alive() and not self._asks_to_close() and not is_connect)
@@ -168,17 +170,17 @@ class RequestParser:
         value = self._headers.get(b"connection")
         return value is not None and any(option.strip() == b"close" for option in value.lower().split(b","))
 
-    def _stay_with_http(self, rest: bytes) -> None:
-        """Parse a request that offers another protocol again without the offer, which nobody takes up here.
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """Return a request that offers another protocol without the offer, which nobody takes up, to be parsed again.
 
         llhttp takes what follows for the other protocol, also where it is the request's body.
         """
         if self._parser.get_method() == b"CONNECT":
-            return
+            return b""
         lines = [b"%b %b HTTP/1.1" % (self._parser.get_method(), self._url)]
         lines += [b"%b: %b" % field for field in self._headers.items() if field[0] != b"upgrade"]
         self._parser = httptools.HttpRequestParser(self)
-        self.feed(b"\r\n".join([*lines, b"", b""]) + rest)
+        return b"\r\n".join([*lines, b"", b""]) + rest
 
     def _check_host(self, host: bytes | None, version: str) -> None:
         """Refuse a request without a Host that can be one (RFC 9112, 3.2)."""
@@ -225,8 +227,8 @@ def _split_target(target: bytes) -> tuple[str, bytes]:
     if not target.startswith(b"/"):
         scheme, separator, rest = target.partition(b"://")
         if separator and scheme.lower() in (b"http", b"https"):
-            authority, slash, rest = rest.partition(b"/")
-            target = b"/" + rest if slash else b"/" + authority[len(authority.split(b"?")[0]) :]
+            start = min((rest.find(mark) for mark in (b"/", b"?", b"#") if mark in rest), default=len(rest))
+            target = rest[start:] if rest[start : start + 1] == b"/" else b"/" + rest[start:]
     path, _, query = target.partition(b"?")
     query = query.partition(b"#")[0]
     text = path.decode("utf-8", "replace")

@@ -20,6 +20,7 @@ from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.parser import RequestParser
 
 _LINGER_S = 5.0
+_LINGER_BYTES = 1024 * 1024 * 1024
 _COPY_BYTES = 64 * 1024
 
 
@@ -101,9 +102,10 @@ class HttpProtocol(asyncio.Protocol):
         self._gate: Gate | None = None
         self._status = self._sent_bytes = 0
         self._chunked = self._bodyless = False
+        self._left: int | None = None
         # A connection that only waits for its client to close.
         self._lingering_since: float | None = None
-        self._unsent = 0
+        self._unsent = self._dropped_bytes = 0
 
     # -- asyncio.Protocol --------------------------------------------------------------------------------------
 
@@ -132,7 +134,11 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and answer what it cannot accept."""
         if self._last_received:
-            return  # dropped: the connection ends with the answers that are on their way
+            # Dropped: the connection ends with the answers that are on their way.
+            self._dropped_bytes += len(data)
+            if self._dropped_bytes > _LINGER_BYTES:
+                self.abort_connection()
+            return
         self._touched = self._shared.now()
         try:
             self._parser.feed(data)
@@ -154,6 +160,7 @@ class HttpProtocol(asyncio.Protocol):
         """The client is slow: hold back streams."""
         self._paused_writing = True
         self._touched = self._shared.now()
+        self._unsent = self._transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
@@ -166,6 +173,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _deliver(self, request: Request, keep_alive: bool) -> None:
         """Answer a request that is complete, or have it wait for the ones before it."""
+        self._owes_continue = False
         self._last_received = not keep_alive
         if self._current is None and not self._waiting:
             self._start(request, keep_alive, None)
@@ -225,7 +233,7 @@ class HttpProtocol(asyncio.Protocol):
         if response.stream is not None and request.version == "1.0":
             keep_alive = False
         self._keep_alive = keep_alive
-        head, self._chunked = wire.head(request, response, self._shared.clock.http_date(), keep_alive)
+        head, self._chunked, self._left = wire.head(request, response, self._shared.clock.http_date(), keep_alive)
         self._bodyless = request.method == "HEAD" or not wire.has_body(response.status)
         self._touched = self._shared.now()
         if response.stream is not None:
@@ -248,16 +256,21 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._gate = gate
         self._touched = self._shared.now()
-        if chunk and not self._bodyless:
-            self._sent_bytes += len(chunk)
-            self._transport.write(wire.chunk(chunk) if self._chunked else chunk)
+        piece = chunk if self._left is None else chunk[: self._left]
+        if piece and not self._bodyless:
+            self._sent_bytes += len(piece)
+            if self._left is not None:
+                self._left -= len(piece)
+            self._transport.write(wire.chunk(piece) if self._chunked else piece)
         if self._paused_writing:
             self._unreleased.append((gate, len(chunk)))
         else:
             gate.release(len(chunk))
 
     def end(self) -> None:
-        """Finish a stream."""
+        """Finish a stream; one that is shorter than it said ends its connection (RFC 9112, 8)."""
+        if self._left and not self._bodyless:
+            self._keep_alive = False
         if self._transport is not None and self._chunked and not self._bodyless:
             self._transport.write(wire.LAST_CHUNK)
         self._finish()
@@ -277,6 +290,7 @@ class HttpProtocol(asyncio.Protocol):
         self._log()
         self._current = None
         self._gate = None
+        self._touched = self._shared.now()
         if self._transport is None:
             return
         if self._keep_alive:

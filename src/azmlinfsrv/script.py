@@ -59,7 +59,7 @@ class Script:
             ScriptError: the module has no usable ``init()`` and ``run()``.
         """
         for name in ("init", "run"):
-            if not hasattr(module, name):
+            if not callable(getattr(module, name, None)):
                 raise ScriptError(f"User script at {module.__file__} does not have a {name}() function defined.")
         # A driver module of the Azure SDK does not pass arguments on as inference-schema needs them, so the script
         # behind it is called; its init() may do more than the script's.

@@ -47,6 +47,7 @@ class Limits(NamedTuple):
 def status_line(status: int, reason: str = "") -> str:
     """Return the status line and the Server field, up to the value of Date."""
     if reason:
+        reason = "".join(filter(str.isprintable, reason))
         return f"HTTP/1.1 {status} {reason}\r\nServer: azmlinfsrv\r\nDate: "
     line = _LINES.get(status)
     if line is None:
@@ -60,19 +61,19 @@ def has_body(status: int) -> bool:
     return status >= 200 and status not in (204, 304)
 
 
-def head(request: Request, response: Response, date: str, keep_alive: bool) -> tuple[bytes, bool]:
-    """Return the head of a response, and whether its body is chunked.
+def head(request: Request, response: Response, date: str, keep_alive: bool) -> tuple[bytes, bool, int | None]:
+    """Return the head of a response, whether its body is chunked, and how long a stream said that it is.
 
     A stream to a client of HTTP/1.0 is neither chunked nor counted: its end is the end of the connection.
     """
     fields = [status_line(response.status, response.reason), date]
-    counted = False
+    length: int | None = None
     for name, value in response.headers:
         lower = name.lower()
         if lower == "content-length":
-            if response.stream is None:
+            if response.stream is None or not value.isdigit() or length is not None:
                 continue
-            counted = True
+            length = int(value)
         elif lower in ("connection", "transfer-encoding", "keep-alive", "date", "server"):
             continue
         fields.append(f"\r\n{name}: {value}")
@@ -80,7 +81,7 @@ def head(request: Request, response: Response, date: str, keep_alive: bool) -> t
     if response.stream is None:
         if has_body(response.status):
             fields.append(f"\r\nContent-Length: {len(response.body)}")
-    elif not counted and request.version == "1.1" and has_body(response.status):
+    elif length is None and request.version == "1.1" and has_body(response.status):
         chunked = True
         fields.append("\r\nTransfer-Encoding: chunked")
     if not keep_alive:
@@ -89,7 +90,7 @@ def head(request: Request, response: Response, date: str, keep_alive: bool) -> t
         fields.append("\r\nConnection: keep-alive\r\n\r\n")
     else:
         fields.append("\r\n\r\n")
-    return "".join(fields).encode("latin-1", "replace"), chunked
+    return "".join(fields).encode("latin-1", "replace"), chunked, length
 
 
 def chunk(data: bytes) -> bytes:

@@ -263,13 +263,17 @@ def test_each_task_has_its_own_request() -> None:
     """Calls of an async script that run at the same time see their own `flask.request`."""
     bridge = FlaskBridge(flask_one=True, awaitable=True)
 
-    async def script(number: int, all_in: asyncio.Barrier) -> str:
+    async def script(number: int, inside: list[int], all_inside: asyncio.Event) -> str:
         with bridge.context(request("GET", f"/score?n={number}")):
-            await all_in.wait()
+            inside.append(number)
+            if len(inside) == 5:
+                all_inside.set()
+            await all_inside.wait()
             return flask.request.args["n"]
 
     async def main() -> list[str]:
-        all_in = asyncio.Barrier(5)
-        return await asyncio.gather(*(script(number, all_in) for number in range(5)))
+        inside: list[int] = []
+        all_inside = asyncio.Event()
+        return await asyncio.gather(*(script(number, inside, all_inside) for number in range(5)))
 
     assert asyncio.run(main()) == ["0", "1", "2", "3", "4"]

@@ -38,7 +38,7 @@ def head_lines(response: Response, to: Request | None = None, keep_alive: bool =
 def test_head_is_written_to_the_letter() -> None:
     """The head of a plain answer is a status line, Server, Date, the fields in order, and the length."""
     response = Response(200, b"[1]", [("Content-Type", "application/json"), ("x-ms-run-function-failed", "False")])
-    head, chunked = wire.head(request(), response, DATE, True)
+    head, chunked, _ = wire.head(request(), response, DATE, True)
     assert head == (
         b"HTTP/1.1 200 OK\r\n"
         b"Server: azmlinfsrv\r\n"

@@ -1,6 +1,9 @@
 import threading
 
 closed = threading.Event()
+started = threading.Event()
+go_on = threading.Event()
+made = []
 
 
 def init():
@@ -16,6 +19,10 @@ def run(data):
         return broken()
     if data == "endless":
         return endless()
+    if data == "wait":
+        started.set()
+        go_on.wait(10)
+        return "waited"
     if data == "rows":
         return ({"row": number} for number in range(3))
     return data
@@ -34,6 +41,7 @@ def broken():
 def endless():
     try:
         while True:
+            made.append(1)
             yield b"x" * 100_000
     finally:
         closed.set()

@@ -1,0 +1,46 @@
+"""Fixtures for tests of real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.servers import RunningServer, free_port, server_command, server_environment
+
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+class SharedServer(Protocol):
+    """Type of the fixture `shared_server`."""
+
+    def __call__(self, name: str, *args: str, env: Mapping[str, str] | None = None) -> RunningServer:
+        """Return the server of a script of `scripts`, started with these arguments by the first test that asks."""
+
+
+@pytest.fixture(scope="session")
+def scripts() -> Path:
+    """The folder of the scoring scripts."""
+    return SCRIPTS
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    """A function that starts servers which the tests of a module share: those that change nothing in them."""
+    servers: dict[object, RunningServer] = {}
+
+    def get(name: str, *args: str, env: Mapping[str, str] | None = None) -> RunningServer:
+        key = (name, args, tuple(sorted((env or {}).items())))
+        if key not in servers:
+            port = free_port()
+            command = server_command(SCRIPTS / name, port, args)
+            folder = tmp_path_factory.mktemp("server")
+            servers[key] = RunningServer(command, port, folder, server_environment(env or {}))
+            servers[key].wait_ready()
+        return servers[key]
+
+    yield get
+    for running in servers.values():
+        running.stop()

@@ -1,0 +1,3 @@
+"""A module beside the entry script."""
+
+SIZE = 3
