@@ -91,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     parser = make_parser()
     given = vars(parser.parse_args(arguments))
     transport = "rest" if given.pop("rest") else "grpc"
+    # Release 1.5.1 leaves a handler on the root logger: what scripts log is formatted by it, and a basicConfig() of
+    # theirs changes nothing.
+    logging.basicConfig()
     logs.load(logs.PACKAGE)
     try:
         configuration = load_configuration(given, os.environ, os.getcwd())
