@@ -19,7 +19,8 @@ BATCH_S = 0.01
 
 _SERVER = logging.getLogger(logs.LOGGER)
 _ACCESS = logging.getLogger(logs.ACCESS_LOGGER)
-_UNSAFE = {code: f"\\x{code:02x}" for code in [*range(32), 127, *range(128, 160)]} | {ord('"'): '\\"'}
+_CONTROLS = {code: f"\\x{code:02x}" for code in [*range(32), 127, *range(128, 160)]}
+_UNSAFE = _CONTROLS | {ord('"'): '\\"'}
 
 
 class RequestLog:
@@ -38,7 +39,7 @@ class RequestLog:
         """Write the line of a request to one of the named endpoints."""
         path = request.path if not request.query else f"{request.path}?{request.query.decode('latin-1')}"
         length = len(response.body) if response.stream is None else "N/A"
-        text = f"{request.method} {_safe(path)} {response.status} {duration_ms:0.3f}ms {length}"
+        text = f"{request.method} {_one_line(path)} {response.status} {duration_ms:0.3f}ms {length}"
         self._write(_SERVER, self._clock.prefix(), text)
 
     def access_line(self, request: Request, status: int, length: int) -> None:
@@ -64,6 +65,11 @@ class RequestLog:
                 handler.write_lines()
             else:
                 self._call_later(BATCH_S, handler.write_lines)
+
+
+def _one_line(text: str) -> str:
+    """Return the text with control characters escaped, so that it stays one line."""
+    return text if text.isprintable() else text.translate(_CONTROLS)
 
 
 def _safe(text: str) -> str:

@@ -6,6 +6,7 @@ Importing this module imports Flask; the server itself does so only for scripts 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from flask import Request
@@ -64,7 +65,11 @@ class AMLRequest(Request):
         super().__init__(environ if environ is not None else {}, *args, **kwargs)
 
 
-class FlaskOneRequest(AMLRequest):
+class ScriptRequest(AMLRequest):
+    """The class of the requests that scripts get; scripts log them, and find the name that Flask's have."""
+
+
+class FlaskOneRequest(ScriptRequest):
     """The same, with AML_FLASK_ONE_COMPATIBILITY."""
 
     def __init__(self, environ: dict[str, Any] | None = None, *args: Any, **kwargs: Any) -> None:
@@ -75,6 +80,9 @@ class FlaskOneRequest(AMLRequest):
     def on_json_loading_failed(self, e: ValueError | None) -> Any:
         """Return None for a body that is not JSON by content type; raise 400 for one that is not JSON."""
         return None if e is None else super().on_json_loading_failed(e)
+
+
+ScriptRequest.__name__ = FlaskOneRequest.__name__ = "Request"
 
 
 class AMLResponse(FlaskResponse):
@@ -94,7 +102,7 @@ class AMLResponse(FlaskResponse):
         self,
         message: Any,
         status_code: int,
-        response_headers: Mapping[str, Any] | None = None,
+        response_headers: Mapping[str, str] = MappingProxyType({}),
         json_str: bool = False,
         run_function_failed: bool = False,
     ) -> None:
@@ -103,11 +111,11 @@ class AMLResponse(FlaskResponse):
         else:
             super().__init__(message, status=status_code)
         self.headers[RUN_FAILED_HEADER] = str(run_function_failed)
-        for name, value in (response_headers or {}).items():
+        for name, value in response_headers.items():
             if name.lower() == "content-type":
-                self.headers[name] = str(value)
+                self.headers[name] = value
             elif name.lower() in _NEVER_SPLIT:
-                self.headers.add(name, str(value))
+                self.headers.add(name, value)
             else:
-                for part in str(value).split(","):
+                for part in value.split(","):
                     self.headers.add(name, part.strip())

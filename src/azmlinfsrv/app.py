@@ -35,6 +35,11 @@ _DEPRECATED = (
 )
 
 
+_ID_FIELDS = frozenset({identity.REQUEST_ID, identity.LEGACY_ID, identity.CLIENT_ID})
+# Content-Type, x-ms-run-function-failed, x-ms-run-fn-exec-ms: what answers of our own have at this point.
+_USUAL_FIELDS = 3
+
+
 class Application:
     """Routes requests and finishes responses; every method is called on the I/O thread.
 
@@ -67,9 +72,10 @@ class Application:
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request, now or once the script has."""
         request.reply = reply
+        route = self._routes.get(request.path)
+        request.matched = route is not None and (request.method in route.methods or request.method == "OPTIONS")
         try:
             self._identify(request)
-            route = self._routes.get(request.path)
             if route is None:
                 raise NotFoundError
             if request.method in route.methods:
@@ -78,8 +84,7 @@ class Application:
                     self._submit(request, self.answer)
                     return
                 response = route.handler(request)
-            elif request.method == "OPTIONS" and not route.own_options:
-                request.route = request.path if route.logged else ""
+            elif request.method == "OPTIONS":
                 response = Response(200, b"", [("Content-Type", HTML), ("Allow", allow_header(route))])
             else:
                 raise MethodNotAllowedError
@@ -101,7 +106,7 @@ class Application:
         if response.exec_ms is not None:
             headers.append(("x-ms-run-fn-exec-ms", f"{response.exec_ms:.3f}"))
         self._add_ids(request, headers)
-        if self._cors is not None and request.path in self._routes:
+        if self._cors is not None and request.matched:
             self._cors.apply(request, response)
         if request.route:
             duration_ms = (time.perf_counter() - request.received) * 1000
@@ -113,29 +118,33 @@ class Application:
         self._log.access_line(request, status, body_bytes)
 
     def _identify(self, request: Request) -> None:
+        """Give the request its ids; where no route takes it, ids that are too long are not worth an error.
+
+        Raises:
+            HeaderTooLongError: an id is too long (431).
+        """
         headers = request.headers
-        given = b"x-request-id" in headers
-        if not given and b"x-ms-request-id" not in headers and b"x-ms-client-request-id" not in headers:
+        if not (b"x-request-id" in headers or b"x-ms-request-id" in headers or b"x-ms-client-request-id" in headers):
             new = self._ids.new()
             request.ids = identity.RequestIds(new, new, "")
             return
-        request_id = request.header(b"x-request-id")
+        request_id, legacy_id = request.header(b"x-request-id"), request.header(b"x-ms-request-id")
+        if legacy_id and request.matched and len(request_id) <= identity.MAX_LENGTH:
+            logger.warning(_DEPRECATED)
         try:
-            request.ids = identity.resolve_ids(
-                request_id,
-                request.header(b"x-ms-request-id"),
-                request.header(b"x-ms-client-request-id"),
-                self._ids,
-            )
+            client_id = request.header(b"x-ms-client-request-id")
+            request.ids = identity.resolve_ids(request_id, legacy_id, client_id, self._ids)
         except HeaderTooLongError:
             request.ids = identity.fallback_ids(request_id, self._ids)
-            raise
-        if request.ids.deprecated:
-            logger.warning(_DEPRECATED)
+            if request.matched:
+                raise
 
     def _add_ids(self, request: Request, headers: list[tuple[str, str]]) -> None:
-        headers += self._version_header
         ids = request.ids
+        if len(headers) > _USUAL_FIELDS:  # a script's own ids give way
+            ours = _ID_FIELDS if ids.client_id else _ID_FIELDS - {identity.CLIENT_ID}
+            headers[:] = [field for field in headers if field[0].lower() not in ours]
+        headers += self._version_header
         headers.append((identity.REQUEST_ID, ids.request_id))
         headers.append((identity.LEGACY_ID, ids.legacy_id))
         if ids.client_id:

@@ -49,8 +49,8 @@ def load(configuration: Configuration) -> Loaded:
     """Set up what the script's code may rely on, import it and call ``init()``, all on the calling thread.
 
     Raises:
-        ConfigurationError: the logging.json, the syslog address or the debugger cannot be used.
-        ScriptError: the script cannot be used; the reason has been logged.
+        ConfigurationError: the syslog address cannot be used.
+        ScriptError: the logging.json, the debugger or the script cannot be used; the reason has been logged.
     """
     settings = configuration.settings
     faulthandler.enable()
@@ -87,8 +87,8 @@ def _configure_logging(configuration: Configuration) -> None:
     try:
         logs.configure(settings.app_root, folder, settings.log_level)
     except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
-        message = f"logging.json cannot be used: {error}"
-        raise ConfigurationError(message) from error
+        logger.critical("Invalid config file!: %s", user_traceback(error))
+        raise ScriptError("logging.json cannot be used") from error
     if configuration.unknown_keys:
         logger.warning(
             "Found extra keys in the config file that are not supported by the server.\nExtra keys = %s",
@@ -100,17 +100,15 @@ def _connect_debugger(port: int) -> None:
     """Connect to the debugger that waits on the port.
 
     Raises:
-        ConfigurationError: debugpy is not installed.
+        ScriptError: debugpy is not installed; the reason has been printed.
     """
     print("!! Starting the inference server in DEBUGGING mode because AZUREML_DEBUG_PORT is set.")  # noqa: T201
     print("!! This environment variable should not be set in a production environment.")  # noqa: T201
     try:
         import debugpy  # noqa: T100 - what the setting asks for
     except ModuleNotFoundError as error:
-        message = (
-            "** Cannot connect to a debugger because debugpy is not installed. Run: pip install 'azmlinfsrv[debug]'"
-        )
-        raise ConfigurationError(message) from error
+        print("** Cannot connect to a debugger because debugpy is not installed.")  # noqa: T201
+        raise ScriptError("debugpy is not installed") from error
     print(f"** Connecting to debugger at port {port}...")  # noqa: T201
     debugpy.connect(port)
     debugpy.wait_for_client()  # noqa: T100 - what the setting asks for

@@ -98,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         configuration = load_configuration(given, os.environ, os.getcwd())
         _check_script(configuration)
+        named = configuration.settings.config_file
+        if named and named != configuration.config_file:
+            logger.warning("The config file %s does not exist or is empty.", named)
         os.environ.update(script_environment(configuration, os.environ, transport))
         print_start(configuration)
         _serve(configuration)

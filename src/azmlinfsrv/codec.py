@@ -59,7 +59,7 @@ def dumps(value: Any) -> bytes:
         text = orjson.dumps(value, _default_fast, _OPTIONS)
     except TypeError:
         # Keys that are not strings, integers beyond 64 bits, lone surrogates, deep nesting.
-        return _dumps_standard(value)
+        text = b"null"
     return _dumps_standard(value) if b"null" in text else text
 
 

@@ -59,6 +59,7 @@ def install() -> Callable[[], None]:
     """
     ours = _Finder(frozenset(_NAMES))
     parents = _Finder(frozenset(_PARENTS))
+    names = (*_NAMES, *_PARENTS)
     hidden = {name: sys.modules.pop(name) for name in _NAMES if name in sys.modules}
     sys.meta_path.insert(0, ours)
     sys.meta_path.append(parents)
@@ -66,8 +67,24 @@ def install() -> Callable[[], None]:
     def undo() -> None:
         sys.meta_path.remove(ours)
         sys.meta_path.remove(parents)
-        for name in _NAMES:
-            sys.modules.pop(name, None)
-        sys.modules.update(hidden)
+        made = {name for name in names if isinstance(getattr(sys.modules.get(name), "__loader__", None), _Loader)}
+        for name in made:
+            _forget(name)
+        for name, module in hidden.items():
+            sys.modules[name] = module
+            _bind(name, module)
 
     return undo
+
+
+def _forget(name: str) -> None:
+    module = sys.modules.pop(name)
+    parent, _, child = name.rpartition(".")
+    if getattr(sys.modules.get(parent), child, None) is module:
+        delattr(sys.modules[parent], child)
+
+
+def _bind(name: str, module: ModuleType) -> None:
+    parent, _, child = name.rpartition(".")
+    if parent in sys.modules:
+        setattr(sys.modules[parent], child, module)

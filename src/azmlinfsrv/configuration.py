@@ -115,33 +115,33 @@ def _from_arguments(arguments: Mapping[str, Any], cwd: str) -> _Found:
 
 def _from_environment(environ: Mapping[str, str]) -> _Found:
     found: _Found = {}
+    # Release 1.5.1 reads what config.json may set in any case of letters, the exact one first.
+    any_case = {**{name.upper(): value for name, value in environ.items()}, **environ}
     for name, row in rows().items():
-        for variable in row.spec.variables:
-            if variable in environ:
-                found[name] = (environ[variable], f"environment variable {variable}")
-                break
+        source = any_case if row.spec.in_file else environ
+        variable = next((variable for variable in row.spec.variables if variable in source), None)
+        if variable is not None:
+            found[name] = (source[variable], f"environment variable {variable}")
     return found
 
 
 def _find_file(given: Mapping[str, Any], cwd: str) -> str:
-    """Return the path of the configuration file, or "".
-
-    Raises:
-        ConfigurationError: a file was named and is not there.
-    """
+    """Return the path of the configuration file, or ""; one that is named and not there is left out of account."""
     named = given.get("config_file")
-    if named:
-        if not os.path.isfile(named):
-            raise ConfigurationError(f"config file {named!r} does not exist")
+    if named and _has_content(named):
         return str(named)
     app_root = given.get("app_root") or cwd
     script = given.get("entry_script")
     folders = [app_root, os.path.dirname(os.path.join(app_root, script))] if script else [app_root]
     for folder in folders:
         path = os.path.join(folder, "config.json")
-        if os.path.isfile(path) and os.path.getsize(path):
+        if _has_content(path):
             return path
     return ""
+
+
+def _has_content(path: str) -> bool:
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def _from_file(path: str) -> tuple[_Found, tuple[str, ...]]:

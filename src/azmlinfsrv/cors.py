@@ -26,6 +26,7 @@ class Cors:
 
     def __init__(self, origins: str) -> None:
         self.origins = [origin.strip() for origin in origins.split(",")]
+        self._listed = {origin.lower() for origin in self.origins}
         self._any = "*" in self.origins
         literal = [origin for origin in self.origins if not _is_pattern(origin)]
         self._matchers = [_matcher(origin) for origin in self.origins]
@@ -49,7 +50,7 @@ class Cors:
                 names = sorted(name.strip() for name in wanted.split(","))
                 headers.append(("Access-Control-Allow-Headers", ", ".join(names)))
             headers.append(("Access-Control-Allow-Methods", ", ".join(_METHODS)))
-        varies = self._vary or allowed not in self.origins  # a domain stands for several origins
+        varies = self._vary or allowed.lower() not in self._listed  # a domain stands for several origins
         if varies and allowed != "*":
             headers.append(("Vary", "Origin"))
 

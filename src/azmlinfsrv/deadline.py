@@ -27,13 +27,13 @@ class Deadline:
     """Calls functions on one scoring thread and ends those that take too long.
 
     Args:
-        timeout_ms: how long a call may take.
+        timeout_ms: how long a call may take; 0 is any time.
         by_signal: whether the calls are made in the main thread of a system with signals.
     """
 
     def __init__(self, timeout_ms: int, by_signal: bool) -> None:
         self.timeout_ms = timeout_ms
-        self._timeout_s = timeout_ms / 1000
+        self._timeout_s = timeout_ms / 1000 if timeout_ms else float("inf")
         self._by_signal = by_signal and _SIGNAL is not None
         self._lock = threading.Lock()
         self._thread = 0

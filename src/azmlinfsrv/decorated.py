@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from types import FunctionType, TracebackType
@@ -29,6 +30,8 @@ def functions_of(run: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
             continue
         seen.add(id(function))
         yield function
+        if isinstance(inspect.getattr_static(function, "__getattr__", None), FunctionType) and function is not run:
+            continue  # an object that has every attribute: a client of a service, a mock
         pending += [getattr(function, attribute, None) for attribute in _WRAPPED]
         pending += map(_content, getattr(function, "__closure__", None) or ())
         if not isinstance(function, (FunctionType, type)):  # a decorator that is a class keeps it in an attribute

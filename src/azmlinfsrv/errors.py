@@ -153,6 +153,7 @@ class RunTimeoutError(RunError):
 
     def __init__(self, timeout_ms: int) -> None:
         super().__init__(f"Scoring timeout after {timeout_ms} ms")
+        self.timeout_ms = timeout_ms
 
 
 class ScoringInterrupt(BaseException):

@@ -12,14 +12,14 @@ from urllib.parse import unquote_to_bytes
 
 import flask
 
-from azmlinfsrv.api import AMLRequest, FlaskOneRequest
+from azmlinfsrv.api import AMLRequest, FlaskOneRequest, ScriptRequest
 from azmlinfsrv.messages import Request
 
 
 def wsgi_environ(request: Request) -> dict[str, Any]:
     """Return the WSGI environment of a request (PEP 3333), with RAW_URI as gunicorn gives it."""
     path, _, _ = request.target.partition(b"?")
-    if not path.startswith(b"/"):
+    if not path.startswith(b"/") or path.startswith(b"//"):
         path = request.path.encode()
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
@@ -48,8 +48,6 @@ def wsgi_environ(request: Request) -> dict[str, Any]:
             continue
         key = name.decode("latin-1").upper().replace("-", "_")
         environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value.decode("latin-1")
-    if request.body and "CONTENT_LENGTH" not in environ:
-        environ["CONTENT_LENGTH"] = str(len(request.body))
     return environ
 
 
@@ -77,7 +75,7 @@ class FlaskBridge:
 
     def __init__(self, flask_one: bool, awaitable: bool = False) -> None:
         self._app = flask.Flask("azmlinfsrv", static_folder=None)
-        request_class: type[AMLRequest] = FlaskOneRequest if flask_one else AMLRequest
+        request_class: type[AMLRequest] = FlaskOneRequest if flask_one else ScriptRequest
         self._app.request_class = _awaitable(request_class) if awaitable else request_class
 
     @contextlib.contextmanager
@@ -97,6 +95,7 @@ def _awaitable(base: type[AMLRequest]) -> type[AMLRequest]:
             data = super().get_data(*args, **kwargs)
             return _AwaitableText(data) if isinstance(data, str) else _AwaitableBytes(data)
 
+    AwaitableRequest.__name__ = base.__name__
     return AwaitableRequest
 
 

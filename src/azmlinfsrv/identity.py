@@ -24,13 +24,11 @@ class RequestIds(NamedTuple):
         request_id: id of this request, the caller's or a new one; the letter A of the table.
         legacy_id: what ``x-ms-request-id`` answers.
         client_id: the caller's own id, or "" where it sent none.
-        deprecated: whether the caller sent ``x-ms-request-id``, which is deprecated.
     """
 
     request_id: str
     legacy_id: str
     client_id: str
-    deprecated: bool = False
 
 
 class IdSource:
@@ -66,12 +64,11 @@ def resolve_ids(request_id: str, legacy_id: str, client_id: str, source: IdSourc
         request_id = source.new()
     if not (legacy_id or client_id):
         return RequestIds(request_id, request_id, "")
-    deprecated = bool(legacy_id)
     client_id = client_id or legacy_id
     legacy_id = legacy_id or client_id
     if len(legacy_id) > MAX_LENGTH or len(client_id) > MAX_LENGTH:
         raise HeaderTooLongError(f"{LEGACY_ID} and {CLIENT_ID} must not exceed {MAX_LENGTH} characters")
-    return RequestIds(request_id, legacy_id, client_id, deprecated)
+    return RequestIds(request_id, legacy_id, client_id)
 
 
 def fallback_ids(request_id: str, source: IdSource) -> RequestIds:

@@ -32,6 +32,7 @@ class Request:
         ids: the request's ids; set by the application.
         reply: where the answer goes; set by the application.
         route: path of the route that took the request, or "" where it is not logged.
+        matched: whether a route took the request.
         disconnected: whether the client is known to have left.
     """
 
@@ -41,6 +42,7 @@ class Request:
         "disconnected",
         "headers",
         "ids",
+        "matched",
         "method",
         "path",
         "query",
@@ -81,6 +83,7 @@ class Request:
         self.ids = _NO_IDS
         self.reply: Reply = NO_REPLY
         self.route = ""
+        self.matched = False
         self.disconnected = False
 
     def header(self, name: bytes) -> str:

@@ -52,36 +52,46 @@ def result_response(result: Any) -> Response:
 
 
 def is_http_response(result: Any) -> bool:
-    """Return whether the result is an `AMLResponse`, `flask.Response` or any other of werkzeug's."""
-    wrappers = sys.modules.get("werkzeug.wrappers")
+    """Return whether the result is an `AMLResponse` or any other `flask.Response`."""
+    wrappers = sys.modules.get("flask.wrappers")
     return wrappers is not None and isinstance(result, wrappers.Response)
 
 
 def http_response(result: Any) -> Response:
     """Return the response of a werkzeug response; one without a known length is streamed."""
     reason = result.status.partition(" ")[2]
-    streamed = not result.is_sequence
+    streamed = result.is_streamed
     if not streamed:
         result.make_sequence()
     headers = [(name, str(value)) for name, value in result.get_wsgi_headers({})]
+    for name, value in headers:
+        if not (name + value).isascii():
+            value.encode("latin-1")  # raises where a header cannot hold it
     if result.status_code >= 500:
         headers = [(name, value) for name, value in headers if name.lower() != RUN_FAILED_HEADER]
         headers.append((RUN_FAILED_HEADER, "True"))
     if streamed:
-        return Response(result.status_code, b"", headers, _http_stream(result), reason)
+        chunks = result.iter_encoded()
+        first = next(chunks, None)  # raises before anything is sent
+        return Response(result.status_code, b"", headers, _http_stream(first, chunks, result), reason)
     return Response(result.status_code, result.get_data(), headers, None, reason)
 
 
-def _http_stream(result: Any) -> Iterator[bytes]:
+def _http_stream(first: Any, rest: Iterator[Any], result: Any) -> Iterator[bytes]:
     try:
-        for chunk in result.iter_encoded():
+        if first is not None:
+            yield bytes(first)
+        for chunk in rest:
             yield bytes(chunk)
     finally:
         result.close()
 
 
+NO_ITEM = object()
+
+
 class Started(NamedTuple):
-    """A generator whose first item has been made: None where it made none."""
+    """A generator whose first item has been made: `NO_ITEM` where it made none."""
 
     first: Any
     rest: Iterator[Any] | AsyncIterator[Any]
@@ -99,16 +109,16 @@ def stream_response(started: Started) -> Response:
     text a line (``application/x-ndjson``).
     """
     first, rest = started
-    if isinstance(first, (bytes, bytearray)):
+    if isinstance(first, (bytes, bytearray, memoryview)):
         content_type = "application/octet-stream"
-    elif first is None or isinstance(first, str):
+    elif first is NO_ITEM or isinstance(first, str):
         content_type = "text/plain; charset=utf-8"
     else:
         content_type = "application/x-ndjson"
     headers = [("Content-Type", content_type), _JSON_HEADERS[1]]
     if isinstance(rest, AsyncIterator):
         return Response(200, b"", headers, _encode_async(first, rest))
-    items = rest if first is None else itertools.chain([first], rest)
+    items = rest if first is NO_ITEM else itertools.chain([first], rest)
     return Response(200, b"", headers, _encode(items, rest))
 
 
@@ -124,7 +134,7 @@ def _encode(items: Iterator[Any], generator: Iterator[Any]) -> Iterator[bytes]:
 
 async def _encode_async(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     try:
-        if first is not None:
+        if first is not NO_ITEM:
             yield encode_chunk(first)
         async for item in rest:
             yield encode_chunk(item)

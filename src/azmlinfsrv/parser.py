@@ -9,11 +9,14 @@ from urllib.parse import unquote
 
 import httptools
 
-from azmlinfsrv.errors import ProtocolError
+from azmlinfsrv.errors import METHOD_NOT_ALLOWED, ProtocolError
 from azmlinfsrv.messages import Request
 from azmlinfsrv.wire import Limits
 
 _INVALID = "The request is not valid HTTP/1.1"
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
+# A request line with a method that llhttp does not know (RFC 9112, 3).
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ ]+ HTTP/1\.[01]\r?\n")
 # RFC 9110, 7.2: uri-host and port, without user information; commas would make a list of hosts.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
 
@@ -72,6 +75,10 @@ class RequestParser:
                 break
             except httptools.HttpParserUpgrade as upgrade:
                 data = self._without_upgrade(data[upgrade.args[0] :])
+            except httptools.HttpParserInvalidMethodError as error:
+                line = _REQUEST_LINE.match(data)
+                is_unknown = line is not None and line[1] not in _METHODS  # not the one of a request before it
+                raise ProtocolError(*((METHOD_NOT_ALLOWED, 405) if is_unknown else (_INVALID, 400))) from error
             except httptools.HttpParserError as error:
                 raise self._error or ProtocolError(_INVALID) from error
         if self.receiving:
@@ -231,5 +238,7 @@ def _split_target(target: bytes) -> tuple[str, bytes]:
             target = rest[start:] if rest[start : start + 1] == b"/" else b"/" + rest[start:]
     path, _, query = target.partition(b"?")
     query = query.partition(b"#")[0]
+    if path.startswith(b"//"):
+        path = b"/" + path.lstrip(b"/")
     text = path.decode("utf-8", "replace")
     return (unquote(text) if "%" in text else text), query

@@ -123,7 +123,9 @@ class Runner:
         Returns:
             After how many seconds to call it again.
         """
-        return min((deadline.check(now) for deadline in self._deadlines), default=self._timeout_ms / 1000)
+        return min(
+            (deadline.check(now) for deadline in self._deadlines), default=self._timeout_ms / 1000 or _LONGEST_WAIT_S
+        )
 
     def watch_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
         """Check the deadlines on the I/O loop from now on."""
@@ -238,6 +240,7 @@ class AsyncRunner(Runner):
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
+        self._interrupt: StopServing | None = None
 
     def submit(self, request: Request, done: Done) -> None:
         """See `Runner.submit`."""
@@ -259,6 +262,8 @@ class AsyncRunner(Runner):
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._until_stopped())
+            if self._interrupt is not None:
+                raise self._interrupt
         finally:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             asyncio.set_event_loop(None)
@@ -266,8 +271,8 @@ class AsyncRunner(Runner):
 
     async def _until_stopped(self) -> None:
         await self._stopping.wait()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._tasks and self._interrupt is None:
+            await asyncio.wait(self._tasks, timeout=_LONGEST_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
 
     def _accept(self, request: Request, done: Done) -> None:
         self._waiting.append((request, done))
@@ -285,7 +290,12 @@ class AsyncRunner(Runner):
 
     async def _process(self, request: Request, done: Done) -> None:
         capture.enter_request(request.ids.request_id)
-        response = await self._scorer.score_async(request, self._timeout_ms)
+        try:
+            response = await self._scorer.score_async(request, self._timeout_ms)
+        except StopServing as interrupt:
+            self._interrupt = interrupt
+            self._stopping.set()
+            return
         self.completions.post(self._complete, request, response, done)
         if isinstance(response.stream, AsyncIterator):
             await self._pump_async(request, response.stream)

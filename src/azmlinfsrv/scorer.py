@@ -11,13 +11,20 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from azmlinfsrv import outputs
-from azmlinfsrv.async_call import call_async
+from azmlinfsrv.async_call import OddEndError, call_async
 from azmlinfsrv.decorated import conversion_error
-from azmlinfsrv.errors import RunError, RunFailedError, ServerError, StopServing, UnsupportedMethodError
+from azmlinfsrv.errors import (
+    RunError,
+    RunFailedError,
+    RunTimeoutError,
+    ServerError,
+    StopServing,
+    UnsupportedMethodError,
+)
 from azmlinfsrv.inputs import Parse
 from azmlinfsrv.messages import HTML, Request, Response
 from azmlinfsrv.outputs import Started
-from azmlinfsrv.script import Script, Style, user_traceback
+from azmlinfsrv.script import Script, Style, user_stack, user_traceback
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -84,6 +91,8 @@ class Scorer:
                     result = await call_async(self._run, arguments, timeout_ms)
                 except RunError:
                     raise
+                except OddEndError as odd:
+                    return self.raised(request, odd.error)
                 except Exception as error:  # noqa: BLE001 - the border to user code
                     return self.raised(request, error)
                 return self.succeeded(request, result, started)
@@ -98,7 +107,7 @@ class Scorer:
         try:
             response = (outputs.stream_response if isinstance(result, Started) else outputs.result_response)(result)
         except (TypeError, ValueError, RecursionError) as error:
-            reason = f"The result of run() cannot be written as JSON: {type(error).__name__}: {error}"
+            reason = f"The result of run() cannot be sent: {type(error).__name__}: {error}"
             logger.error("Encountered Exception: %s\nRequest id: %s", reason, request.ids.request_id)  # noqa: TRY400
             return outputs.error_response(ServerError())
         response.exec_ms = elapsed_ms
@@ -119,9 +128,10 @@ class Scorer:
         """Return the answer for an error of ours; a deadline that passed is logged."""
         if isinstance(error, UnsupportedMethodError) and request.method == "OPTIONS":
             return Response(200, b"", [("Content-Type", HTML), (outputs.RUN_FAILED_HEADER, "False")])
-        if isinstance(error, RunError):
-            where = f"{user_traceback(error.__cause__)}\n" if error.__cause__ else ""
-            logger.error("Encountered Exception: %s%s\nRequest id: %s", where, error.message, request.ids.request_id)
+        if isinstance(error, RunTimeoutError):
+            where = user_stack(error.__cause__) if error.__cause__ else ""
+            reason = f"Script failed to finish execution within the allocated time: {error.timeout_ms}ms"
+            logger.error("Encountered Exception: %s\n%sRequest id: %s", reason, where, request.ids.request_id)
         return outputs.error_response(error)
 
     def _http_exception(self, request: Request, error: Any) -> Response:
@@ -153,4 +163,4 @@ def log_user_error(error: BaseException, request: Request) -> None:
 
 
 def _first_item(generator: Generator[Any, None, None]) -> Started:
-    return Started(next(generator, None), generator)
+    return Started(next(generator, outputs.NO_ITEM), generator)

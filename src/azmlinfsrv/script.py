@@ -198,6 +198,12 @@ def user_traceback(error: BaseException) -> str:
     return "".join(whole.format()).rstrip("\n")
 
 
+def user_stack(error: BaseException) -> str:
+    """Return where an exception was raised: the lines of the user's frames, each with its end."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
+    return "".join(traceback.StackSummary.from_list(frames).format())
+
+
 def _is_ours(filename: str) -> bool:
     return filename.startswith((_PACKAGE + os.sep, "<frozen importlib"))
 

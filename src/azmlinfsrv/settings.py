@@ -251,10 +251,10 @@ class Settings:
     scoring_timeout_ms: int = _row(
         3_600_000,
         _LIMITS,
-        "Time that a call of `run()` may take.",
+        "Time that a call of `run()` may take; 0 is any.",
         "SCORING_TIMEOUT_MS",
         unit="milliseconds",
-        minimum=1,
+        minimum=0,
         in_file=True,
     )
     max_body_bytes: int = _row(

@@ -81,7 +81,7 @@ def head(request: Request, response: Response, date: str, keep_alive: bool) -> t
     if response.stream is None:
         if has_body(response.status):
             fields.append(f"\r\nContent-Length: {len(response.body)}")
-    elif length is None and request.version == "1.1" and has_body(response.status):
+    elif length is None and request.version == "1.1" and has_body(response.status) and request.method != "HEAD":
         chunked = True
         fields.append("\r\nTransfer-Encoding: chunked")
     if not keep_alive:

@@ -23,10 +23,42 @@ HERE = Path(__file__).resolve().parent
 BOUNDARY = "conformance-part"
 
 SERVER_KEYS = frozenset(
-    "name script args bare env files copies ends until unordered occupied fenced cwd seen uses requests about".split()
+    {
+        "name",
+        "script",
+        "args",
+        "bare",
+        "env",
+        "files",
+        "copies",
+        "ends",
+        "until",
+        "unordered",
+        "occupied",
+        "fenced",
+        "cwd",
+        "seen",
+        "uses",
+        "requests",
+    }
 )
 REQUEST_KEYS = frozenset(
-    "id method path headers type body parts base64 file multipart chunked version raw keep_alive".split()
+    {
+        "id",
+        "method",
+        "path",
+        "headers",
+        "type",
+        "body",
+        "parts",
+        "base64",
+        "file",
+        "multipart",
+        "chunked",
+        "version",
+        "raw",
+        "keep_alive",
+    }
 )
 
 
@@ -107,7 +139,7 @@ def multipart_body(fields: list[dict[str, Any]]) -> bytes:
 def field_content(field: Mapping[str, Any]) -> bytes:
     """Content of one form field: the text it gives, or the file it names."""
     if "file" in field:
-        return (HERE / "files" / field["file"]).read_bytes()
+        return Path(HERE, "files", str(field["file"])).read_bytes()
     return str(field["text"]).encode()
 
 
@@ -120,7 +152,7 @@ def request_body(data: Mapping[str, Any]) -> bytes | None:
     if "base64" in data:
         return base64.b64decode(data["base64"])
     if "file" in data:
-        return (HERE / "files" / data["file"]).read_bytes()
+        return Path(HERE, "files", str(data["file"])).read_bytes()
     if "multipart" in data:
         return multipart_body(data["multipart"])
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 
@@ -81,10 +82,8 @@ def exchange(request: Request, port: int) -> Answer:
     """Send a request to a server on loopback and read what comes back."""
     host = f"127.0.0.1:{port}"
     with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as connection:
-        try:
+        with suppress(OSError):  # a request may be refused before it was read; the answer is read all the same
             connection.sendall(encode(request, host))
-        except OSError:
-            pass  # a server may refuse a request before it has read it all; its answer is read all the same
         answer = read_answer(connection, request.method)
         if not request.keep_alive:
             return answer

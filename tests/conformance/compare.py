@@ -46,8 +46,9 @@ def meaning(value: Any) -> str:
 
 
 def is_json(answer: Answer) -> bool:
-    """Whether an answer says that it is JSON."""
-    return any(value.split(";")[0].strip() == "application/json" for value in answer.header("content-type"))
+    """Whether an answer says that it is JSON, or a kind of it (RFC 6839)."""
+    types = [value.split(";")[0].strip() for value in answer.header("content-type")]
+    return any(one == "application/json" or one.endswith("+json") for one in types)
 
 
 def body_text(answer: Answer, names: Names, normaliser: Normaliser) -> str:

@@ -80,7 +80,7 @@ class Difference:
 
 def full(pattern: str, text: str) -> bool:
     """Whether a regular expression matches a text in whole."""
-    return re.fullmatch(pattern, text, re.S) is not None
+    return re.fullmatch(pattern, text, re.DOTALL) is not None
 
 
 def load_differences(path: Path = HERE / "differences.toml") -> list[Difference]:

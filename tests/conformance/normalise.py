@@ -10,8 +10,9 @@ from pathlib import Path
 
 from .tracebacks import reduce_tracebacks
 
-UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.I)
-NO_ID = "00000000-0000-0000-0000-000000000000"
+UUID = re.compile(
+    r"\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b"
+)  # version 4, as both generate
 STAMP = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[,.]\d+")
 LOCAL_ZONE = timezone(timedelta(hours=9))  # what TZ says in the environment of both servers
 TOLERANCE = timedelta(minutes=30)
@@ -20,7 +21,7 @@ SITE = re.compile(r"""/[^\s"'<>]*/site-packages(?=[/\s"'])""")
 STDLIB = re.compile(rf"""/[^\s"'<>]*/python{sys.version_info.major}\.{sys.version_info.minor}(?=[/\s"'])""")
 
 # Which lines exist at all, or what they call a class, follows gunicorn's version and not the server.
-GUNICORN_NOISE = re.compile(r"^.*gunicorn\.error - Control socket .*\n", re.M)
+GUNICORN_NOISE = re.compile(r"^.*gunicorn\.error - Control socket .*\n", re.MULTILINE)
 
 # Where a script was looked for: what the two installations have there differs, the case's own folders do not.
 SEARCHED = re.compile(r"(in PYTHONPATH: )\[(.*)\]")
@@ -49,7 +50,9 @@ class Normaliser:
 
     def __init__(self, root: Path, ports: tuple[int, int]) -> None:
         self._literals = [(str(root), "<root>")]
-        self._ports = [(re.compile(rf"\b{port}\b"), name) for port, name in zip(ports, ("<port>", "<health>"), strict=True)]
+        self._ports = [
+            (re.compile(rf"\b{port}\b"), name) for port, name in zip(ports, ("<port>", "<health>"), strict=True)
+        ]
 
     def names(self, given: str = "") -> Names:
         """Names for the ids of one case; an id that the request itself gave is left as it is."""
@@ -59,10 +62,10 @@ class Normaliser:
         """Normalise a text of any kind."""
         for literal, name in self._literals:
             text = text.replace(literal, name)
-        for pattern, name in (*self._ports, (PACKAGE, "<package>"), (SITE, "<site>"), (STDLIB, "<python>")):
+        for pattern, name in ((PACKAGE, "<package>"), (SITE, "<site>"), (STDLIB, "<python>")):
             text = pattern.sub(name, text)
         text = STAMP.sub(stamp_name, text)
-        for pattern, name in PATTERNS:
+        for pattern, name in (*PATTERNS, *self._ports):  # a process may have the number of a port
             text = pattern.sub(name, text)
         text = SEARCHED.sub(searched_name, text)
         return UUID.sub(lambda match: names.name(match[0]), text)
@@ -90,7 +93,7 @@ class Names:
 
     def name(self, uuid: str) -> str:
         """Name of an id, or the id itself where it was not generated."""
-        if uuid in self._given or uuid == NO_ID:
+        if uuid in self._given:
             return uuid
         return self._names.setdefault(uuid, f"<id {len(self._names) + 1}>")
 
@@ -104,8 +107,8 @@ def searched_name(match: re.Match[str]) -> str:
 def stamp_name(match: re.Match[str]) -> str:
     """Name of a time stamp: whether it is now in UTC, now in the servers' local zone, or neither."""
     text = match[0].replace(",", ".").replace("T", " ")
-    moment = datetime.strptime(text[:26], "%Y-%m-%d %H:%M:%S.%f")
     for name, zone in (("<utc time>", timezone.utc), ("<local time>", LOCAL_ZONE)):
-        if abs(moment - datetime.now(zone).replace(tzinfo=None)) < TOLERANCE:
+        moment = datetime.strptime(text[:26], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=zone)
+        if abs(moment - datetime.now(zone)) < TOLERANCE:
             return name
     return match[0]

@@ -9,18 +9,24 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .cases import Request, ServerBlock
 from .client import Answer, exchange, get
 from .logs import LogFile, without_lines
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 READY_S = 40.0
 STOP_S = 20.0
 LINE_S = 4.0
 FENCE = "/-fence-"
+READY_LINE = "ready for serving traffic"  # may be written after the first answer, by another thread
+READY_LINE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def free_port() -> int:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("0.0.0.0", port))
+                probe.bind(("", port))
             except OSError:
                 continue
             return port
@@ -91,7 +97,7 @@ class ServerProcess:
                 start_new_session=True,
             )
 
-    def __enter__(self) -> ServerProcess:
+    def __enter__(self) -> Self:
         """Give the process."""
         return self
 
@@ -99,10 +105,8 @@ class ServerProcess:
         """End the process, with its workers, if it is still there."""
         if self._blocker:
             self._blocker.close()
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
     def run(self) -> Observation:
@@ -110,6 +114,8 @@ class ServerProcess:
         self.seen.state = self._await_start()
         if self.seen.state == "ready":
             self._fence("start")
+            if self._fenced:
+                self._stdout.wait_for(READY_LINE, READY_LINE_S, self._gone)
         self.seen.start = self._taken("start")
         if self.seen.state == "ready":
             for number, request in enumerate(self.block.requests):
@@ -131,7 +137,9 @@ class ServerProcess:
             path = self.seen.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if not name.endswith("/"):
-                path.write_bytes(self._fill(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
+                path.write_bytes(
+                    self._fill(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+                )
             else:
                 path.mkdir(exist_ok=True)
 
@@ -149,7 +157,7 @@ class ServerProcess:
 
     def _occupy(self) -> socket.socket:
         blocker = socket.socket()
-        blocker.bind(("0.0.0.0", self.seen.ports[0]))
+        blocker.bind(("", self.seen.ports[0]))
         blocker.listen(1)
         return blocker
 

@@ -50,7 +50,14 @@ def release_command(cache: Path = PROJECT / ".cache" / "conformance") -> list[st
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
+            pip = [
+                str(folder / "bin" / "python"),
+                "-m",
+                "pip",
+                "--disable-pip-version-check",
+                "install",
+                "-qq",
+            ]
             subprocess.run([*pip, *requirements()], check=True)
             complete.touch()
     return [str(folder / "bin" / "azmlinfsrv")]

@@ -6,11 +6,15 @@ import shutil
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .cases import ServerBlock
 from .compare import Item, compare_exchange, compare_process
 from .normalise import Normaliser
 from .process import Observation, ServerProcess
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SIDES = ("release", "current")  # names of the same length, so that lengths of texts with paths agree
 
@@ -32,7 +36,7 @@ class SideBySide:
         self._pool = ThreadPoolExecutor(at_once)
         self._kept: dict[str, Future[dict[str, list[Item]]]] = {}
 
-    def __enter__(self) -> SideBySide:
+    def __enter__(self) -> Self:
         """Give the comparison."""
         return self
 

@@ -16,12 +16,12 @@ LINKS = (
 )
 FRAME = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+)(, in (?P<function>.+))?$')
 RECORD = re.compile(r"<\w+ time> [A-Z] \[")
-MARKS = re.compile(r"^\s*[~^]+\s*$")
+MARKS = re.compile(r"^\s+[~^]+\s*$")
 REPEATED = re.compile(r"\[Previous line repeated \d+ more times\]")  # how many depends on the frames above
 OWN_ERROR = re.compile(r"^(azureml_inference_server_http|azmlinfsrv)\.[\w.]+: ?")
 WRAPPERS = (
-    "<server error>: Caught an unhandled exception from the user script",
-    "<server error>: Failed to import user script because it raised an unhandled exception",
+    "Caught an unhandled exception from the user script",
+    "Failed to import user script because it raised an unhandled exception",
 )
 
 
@@ -35,18 +35,20 @@ class Block:
     more: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """The block as it is compared."""
+        """The block as it is compared: without its head where it has no frame of the script's."""
         user = next((i for i, frame in enumerate(self.frames) if "<root>" in frame[0]), len(self.frames))
         kept = [line for frame in self.frames[user:] for line in reduced_frame(frame)]
-        return [f"{self.prefix}{HEAD}", *kept, self.message, *self.more]
+        rest = [*kept, self.message, *self.more]
+        if any((match := FRAME.match(line)) and match["function"] for line in kept):
+            return [f"{self.prefix}{HEAD}", *rest]
+        return [f"{self.prefix}{rest[0]}", *rest[1:]]
 
 
 def reduced_frame(frame: list[str]) -> list[str]:
-    """One frame: whole where it is the script's, file and function only where it is a library's."""
-    match = FRAME.match(frame[0])
-    if match is None or "<root>" in frame[0]:
-        return [REPEATED.sub("[Previous line repeated]", line) for line in frame if not MARKS.match(line)]
-    return [f"  File {match['file']} in {match['function']}"]
+    """One frame, where it is the script's; frames of libraries depend on versions."""
+    if FRAME.match(frame[0]) and "<root>" not in frame[0]:
+        return []
+    return [REPEATED.sub("[Previous line repeated]", line) for line in frame]
 
 
 def read_block(lines: list[str], start: int) -> tuple[Block, int]:
@@ -59,7 +61,7 @@ def read_block(lines: list[str], start: int) -> tuple[Block, int]:
         block.frames[-1].append(lines[at])
         at += 1
     if at < len(lines):
-        block.message = OWN_ERROR.sub("<server error>: ", lines[at])
+        block.message = OWN_ERROR.sub("", lines[at])
         at += 1
     return block, at
 
@@ -99,7 +101,7 @@ def shown_chain(blocks: list[Block], links: list[str]) -> list[str]:
 
 def reduce_tracebacks(text: str) -> str:
     """A text, paths in it already normalised, with every traceback reduced."""
-    lines, out, at = text.split("\n"), [], 0
+    lines, out, at = [line for line in text.split("\n") if not MARKS.match(line)], [], 0
     while at < len(lines):
         if HEAD in lines[at]:
             blocks, links, at = read_chain(lines, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,10 +16,20 @@ from tests.servers import RunningServer
 PATIENCE_S = 20.0
 
 
+@functools.cache
+def client() -> httpx.Client:
+    """Return a client that is no server's own, so that it outlives them all; making one is slow."""
+    return httpx.Client(timeout=PATIENCE_S, trust_env=False, headers={"Connection": "close"})
+
+
+def post(server: RunningServer, content: str) -> httpx.Response:
+    """Return the answer to a request with this body, over a connection of its own."""
+    return client().post(f"{server.url}/score", content=content)
+
+
 def ask(server: RunningServer, do: str, **arguments: Any) -> httpx.Response:
-    """Return the answer of the script, over a connection of its own."""
-    content = json.dumps({"do": do, **arguments})
-    return httpx.post(f"{server.url}/score", content=content, timeout=PATIENCE_S, trust_env=False)
+    """Return the answer of `steps.py`, over a connection of its own."""
+    return post(server, json.dumps({"do": do, **arguments}))
 
 
 def answer_of(server: RunningServer, do: str, **arguments: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -141,7 +140,7 @@ def test_a_port_in_use(server: StartServer, occupied: int, hosting: str, which: 
     assert "Traceback" not in running.output
 
 
-def test_a_port_that_is_free_again(server: StartServer, occupied: int) -> None:
+def test_a_port_that_is_free_again(server: StartServer) -> None:
     """A server starts on the port of one that has just been stopped, although connections linger there."""
     first = server(FINE)
     with socket.create_connection(("127.0.0.1", first.port)) as client:
@@ -160,10 +159,12 @@ def is_healthy(port: int) -> bool:
         return False
 
 
-def test_separate_health_endpoint(server: StartServer) -> None:
+@pytest.mark.parametrize("hosting", ["gunicorn", "single"])
+def test_separate_health_endpoint(server: StartServer, hosting: str) -> None:
     """SEPERATE_HEALTH_ENDPOINT opens a second port for probes, and the banner names both."""
     health_port = free_port()
-    running = server(FINE, "--health_port", str(health_port), env={"SEPERATE_HEALTH_ENDPOINT": "true"})
+    arguments = ["--hosting", hosting, "--health_port", str(health_port)]
+    running = server(FINE, *arguments, env={"SEPERATE_HEALTH_ENDPOINT": "true"})
     assert is_healthy(health_port) and is_healthy(running.port)
     assert f"Liveness Probe: GET   127.0.0.1:{health_port}/" in running.stdout
     assert f"Score:          POST  127.0.0.1:{running.port}/score" in running.stdout
@@ -249,6 +250,15 @@ def test_origins_that_are_no_pattern(server: StartServer) -> None:
     running.wait_until(lambda: running.process.poll() is not None or "ready for serving" in running.stdout)
     assert running.process.poll() == 3, "the server serves"
     assert "*.one.test" in running.output and "Traceback" not in running.output
+
+
+@pytest.mark.parametrize("hosting", ["gunicorn", "single"])
+def test_a_syslog_that_is_not_there(server: StartServer, tmp_path: Path, hosting: str) -> None:
+    """A syslog address that cannot be reached is a configuration error that names it."""
+    address = str(tmp_path / "no-such-socket")
+    running = server(FINE, "--hosting", hosting, env={"AZMLINFSRV_SYSLOG_ADDRESS": address}, wait=False)
+    assert running.wait_exit() == 3
+    assert address in running.output and "Traceback" not in running.output
 
 
 # -- scripts that cannot be served -----------------------------------------------------------------------------
@@ -386,4 +396,4 @@ def test_the_environment_of_the_script(server: StartServer, tmp_path: Path) -> N
     assert (found["SERVER_PORT"], found["HEALTH_PORT"]) == (str(running.port), str(running.port))
     assert (found["WORKER_COUNT"], found["AML_APP_INSIGHTS_ENABLED"]) == ("1", "false")
     assert found["HTTP_X_MS_SERVER_VERSION"] == running.client.get("/").headers["x-ms-server-version"]
-    assert json.dumps(found["AML_APP_ROOT"])
+    assert found["AML_APP_ROOT"] == str(tmp_path / "server-0")

@@ -39,7 +39,7 @@ LIMITS = Limits(
 _SCRIPTS = Path(__file__).parent / "scripts"
 
 
-def request(method: str = "GET", target: str = "/score", body: bytes = b"", **headers: str) -> Request:
+def request(method: str = "GET", target: str = "/score", body: bytes = b"", /, **headers: str) -> Request:
     """Return a request; an underscore in the name of a header stands for a hyphen."""
     path, _, query = target.partition("?")
     fields = {name.lower().replace("_", "-").encode(): value.encode("latin-1") for name, value in headers.items()}
@@ -141,6 +141,7 @@ class FakeClock:
         self.now = 1000.0
 
     def __call__(self) -> float:
+        """Return the time."""
         return self.now
 
 
@@ -150,10 +151,6 @@ class FakeTransport(asyncio.Transport):
     Attributes:
         written: every byte written.
         pieces: number of calls of `write`.
-        reading: whether data may arrive.
-        eof: whether the writing side has been ended.
-        closed: whether it has been closed, with or without sending what was left.
-        aborted: whether what was left has been dropped.
         unsent: number of written bytes that the client has not taken.
     """
 
@@ -161,13 +158,25 @@ class FakeTransport(asyncio.Transport):
         super().__init__({"peername": CLIENT, "sockname": SERVER})
         self.written = bytearray()
         self.pieces = 0
-        self.reading = True
-        self.eof = self.closed = self.aborted = False
         self.unsent = 0
+        self._reading = True
+        self._eof = self._closed = self._aborted = False
+
+    def has_ended(self) -> bool:
+        """Return whether the writing side has been ended."""
+        return self._eof
+
+    def is_aborted(self) -> bool:
+        """Return whether it was closed and what was left dropped."""
+        return self._aborted
+
+    def is_reading(self) -> bool:
+        """Return whether data may arrive."""
+        return self._reading
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Keep the data."""
-        assert not self.eof, "written after the end"
+        assert not self._eof, "written after the end"
         self.pieces += 1
         self.written += data
 
@@ -177,7 +186,7 @@ class FakeTransport(asyncio.Transport):
 
     def write_eof(self) -> None:
         """End the writing side."""
-        self.eof = True
+        self._eof = True
 
     def get_write_buffer_size(self) -> int:
         """Return what the client has not taken."""
@@ -185,23 +194,23 @@ class FakeTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Stop reading."""
-        self.reading = False
+        self._reading = False
 
     def resume_reading(self) -> None:
         """Read again."""
-        self.reading = True
+        self._reading = True
 
     def is_closing(self) -> bool:
         """Return whether it is closed."""
-        return self.closed
+        return self._closed
 
     def close(self) -> None:
         """Close after what was written."""
-        self.eof = self.closed = True
+        self._eof = self._closed = True
 
     def abort(self) -> None:
         """Close at once."""
-        self.eof = self.closed = self.aborted = True
+        self._eof = self._closed = self._aborted = True
 
 
 @dataclass
@@ -291,7 +300,7 @@ class FakeConnection:
 
     def receive(self, data: bytes) -> None:
         """Have data arrive, as far as the connection reads."""
-        assert self.transport.reading, "data arrives although reading is paused"
+        assert self.transport.is_reading(), "data arrives although reading is paused"
         self.protocol.data_received(data)
 
     def half_close(self) -> None:
@@ -313,7 +322,7 @@ class FakeConnection:
         """Return the answers to requests with these methods, and forget their bytes."""
         written = bytes(self.transport.written)
         self.transport.written.clear()
-        return read_answers(written, *methods, ended=self.transport.eof)
+        return read_answers(written, *methods, ended=self.transport.has_ended())
 
 
 def load_module(name: str) -> ModuleType:

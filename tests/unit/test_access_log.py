@@ -29,6 +29,7 @@ class Timer:
         self.calls: list[tuple[float, Callable[[], None]]] = []
 
     def __call__(self, seconds: float, function: Callable[[], None]) -> None:
+        """Keep a call."""
         self.calls.append((seconds, function))
 
 
@@ -44,7 +45,9 @@ class Console:
         self._text = io.StringIO()
         handler = logs.LineHandler(self._text)
         handler.setFormatter(logs.AMLLogFormatter())
-        self.server, self.access = logging.Logger(logs.LOGGER), logging.Logger(logs.ACCESS_LOGGER)
+        # Not those of the process: pytest and other tests listen to them.
+        self.server = logging.Logger(logs.LOGGER)  # noqa: LOG001
+        self.access = logging.Logger(logs.ACCESS_LOGGER)  # noqa: LOG001
         for logger in (self.server, self.access):
             logger.setLevel(logging.INFO)
             logger.addHandler(handler)
@@ -67,9 +70,8 @@ class Console:
         for logger in (self.server, self.access):
             logger.addHandler(logging.NullHandler())
 
-    @property
     def is_direct(self) -> bool:
-        """Whether lines may be written without `logging`."""
+        """Return whether lines may be written without `logging`."""
         direct = {logs.line_handler(logger) is not None for logger in (self.server, self.access)}
         assert len(direct) == 1
         return direct.pop()
@@ -91,11 +93,11 @@ def request_log(timer: Timer | None = None) -> RequestLog:
 
 def both_paths(console: Console, write: Callable[[RequestLog], None]) -> tuple[str, str]:
     """Return what is written directly and what is written through `logging`, times replaced by `T`."""
-    assert console.is_direct
+    assert console.is_direct()
     write(request_log())
     direct = console.take()
     console.listen_elsewhere()
-    assert not console.is_direct
+    assert not console.is_direct()
     write(request_log())
     through_logging = console.take()
     return CLOCK.sub("T", STAMP.sub("T ", direct)), CLOCK.sub("T", STAMP.sub("T ", through_logging))
@@ -258,14 +260,24 @@ def test_records_do_not_overtake_lines(console: Console) -> None:
     assert "GET /score" in first and second.endswith("of somebody else")
 
 
+class Listener(logging.Handler):
+    """A handler of the user's that keeps its records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        self.records.append(record)
+
+
 def test_a_user_who_listens_gets_records(console: Console) -> None:
     """A handler of the user's on the same logger gets each line as a record, whole."""
-    records: list[logging.LogRecord] = []
-    listener = logging.NullHandler()
-    listener.handle = lambda record: records.append(record) or True  # type: ignore[method-assign, func-returns-value]
+    listener = Listener()
     console.access.addHandler(listener)
     request_log(Timer()).access_line(request("POST", "/score?%s"), 200, 1)
-    (record,) = records
+    (record,) = listener.records
     assert record.levelno == logging.INFO
     assert "POST /score?%s" in record.getMessage()
     assert "POST /score?%s" in console.text

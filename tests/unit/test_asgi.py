@@ -307,7 +307,7 @@ async def test_a_slow_server_holds_a_stream_back(text: Served) -> None:
         await asyncio.wait_for(task, PATIENCE_S)
 
 
-def _refuse(message: Message) -> None:
+def _refuse(_: Message) -> None:
     raise OSError("the client is gone")
 
 

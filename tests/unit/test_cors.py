@@ -13,7 +13,7 @@ PREFLIGHT = {"access_control_request_method": "POST", "access_control_request_he
 
 
 def cors_headers(
-    origins: str, origin: str = "", method: str = "POST", own: list[tuple[str, str]] | None = None, **headers: str
+    origins: str, origin: str = "", method: str = "POST", own: list[tuple[str, str]] | None = None, /, **headers: str
 ) -> dict[str, str]:
     """Return the CORS headers of an answer, and Vary, under their lower-case names.
 

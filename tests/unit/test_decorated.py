@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def message_to(run: Callable[..., Any], **arguments: Any) -> str:
     return error.message
 
 
-def summed(parameter_type: AbstractParameterType, **options: Any) -> Callable[..., Any]:
+def taking(parameter_type: AbstractParameterType, **options: Any) -> Callable[..., Any]:
     """Return a decorated function of one parameter, `data`, checked as the server does at the start."""
 
     @input_schema("data", parameter_type, **options)
@@ -89,14 +90,14 @@ def test_what_is_decorated() -> None:
         return data
 
     assert not decorated.is_decorated(plain)
-    assert decorated.is_decorated(summed(NumpyParameterType(ARRAY)))
-    assert decorated.is_decorated(timed(summed(NumpyParameterType(ARRAY))))
+    assert decorated.is_decorated(taking(NumpyParameterType(ARRAY)))
+    assert decorated.is_decorated(timed(taking(NumpyParameterType(ARRAY))))
     assert decorated.is_decorated(output_only)
 
 
 def test_nothing_is_decorated_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """A script that does not import inference-schema is not asked about it, and its errors are its own."""
-    run = summed(NumpyParameterType(ARRAY))
+    run = taking(NumpyParameterType(ARRAY))
     monkeypatch.delitem(sys.modules, "inference_schema.schema_util")
     monkeypatch.delitem(sys.modules, "inference_schema.schema_decorators")
     assert not decorated.is_decorated(run)
@@ -138,6 +139,27 @@ def test_functions_that_wrap_each_other() -> None:
     assert list(decorated.functions_of(circle)) == [circle]
 
 
+class Proxy:
+    """Has every attribute, as clients of remote services do, and each is another of its kind."""
+
+    def __getattr__(self, name: str) -> Proxy:
+        return Proxy()
+
+    def __call__(self, data: Any) -> Any:
+        """Do what is asked for."""
+        return data
+
+
+def test_an_object_that_has_every_attribute() -> None:
+    """The search for functions ends where run() closes over such an object."""
+    proxy = Proxy()
+
+    def run(data: Any) -> Any:
+        return proxy(data)
+
+    assert len(list(itertools.islice(decorated.functions_of(run), 100))) < 100
+
+
 def test_a_cell_that_is_empty_yet() -> None:
     """A closure over a name that has no value is passed over."""
 
@@ -167,7 +189,7 @@ def test_a_cell_that_is_empty_yet() -> None:
 )
 def test_arrays(data: Any, reason: str) -> None:
     """An array of a wrong type or shape is told with the parameter, the type, the shape and the reason."""
-    message = message_to(summed(NumpyParameterType(ARRAY)), data=data)
+    message = message_to(taking(NumpyParameterType(ARRAY)), data=data)
     assert message.startswith("The 'data' parameter is not valid. Expected an array of float64 with the shape (*, 2): ")
     assert reason in message
 
@@ -187,7 +209,7 @@ def test_arrays(data: Any, reason: str) -> None:
 )
 def test_frames(data: Any, reason: str) -> None:
     """A frame with an unknown column, too many or too few, or a wrong type is told with the columns and the reason."""
-    message = message_to(summed(PandasParameterType(FRAME)), data=data)
+    message = message_to(taking(PandasParameterType(FRAME)), data=data)
     expected = (
         "The 'data' parameter is not valid. Expected a data frame (records) with the columns a: float64, b: int64: "
     )
@@ -212,14 +234,14 @@ def test_frames(data: Any, reason: str) -> None:
 )
 def test_standard_types(sample: Any, data: Any, kind: str) -> None:
     """A value of a wrong Python type is told with the type that was expected."""
-    message = message_to(summed(StandardPythonParameterType(sample)), data=data)
+    message = message_to(taking(StandardPythonParameterType(sample)), data=data)
     assert message.startswith(f"The 'data' parameter is not valid. Expected a value of type {kind}: ")
 
 
 def test_a_missing_field_of_a_record() -> None:
     """A lookup that fails inside the conversion says what was looked up."""
     sample = np.array([(1, 2.0)], dtype=[("p", "i4"), ("q", "f8")])
-    message = message_to(summed(NumpyParameterType(sample)), data=[{"p": 1}])
+    message = message_to(taking(NumpyParameterType(sample)), data=[{"p": 1}])
     assert message.endswith(": KeyError: 'q'")
 
 
@@ -266,7 +288,7 @@ def test_nested_types_say_what_was_expected(inputs: Any, expected: str) -> None:
 
 def test_lists_of_types() -> None:
     """A list whose items have a type is converted item by item, and an item's error is the caller's."""
-    run = summed(StandardPythonParameterType([NumpyParameterType(ARRAY)]))
+    run = taking(StandardPythonParameterType([NumpyParameterType(ARRAY)]))
     assert [array.tolist() for array in run(data=[[[1, 2]], [[3, 4]]])] == [[[1, 2]], [[3, 4]]]
     assert "'data'" in message_to(run, data=[[[1, 2]], [["x", 1]]])
 
@@ -293,7 +315,7 @@ class Even(AbstractParameterType):  # type: ignore[misc]  # inference-schema has
 )
 def test_own_types(data: Any, reason: str) -> None:
     """What a type of the user's own raises while it converts is the caller's fault as well."""
-    run = summed(Even(frozenset([0])))
+    run = taking(Even(frozenset([0])))
     assert run(data="4") == {"4"}
     message = message_to(run, data=data)
     assert message.startswith("The 'data' parameter is not valid. Expected ")
@@ -303,7 +325,7 @@ def test_own_types(data: Any, reason: str) -> None:
 @pytest.mark.parametrize("decorator", [timed, lambda function: functools.wraps(function)(timed(function))])
 def test_conversion_under_other_decorators(decorator: Callable[..., Any]) -> None:
     """Input that cannot be converted is the caller's fault under a decorator of the user's, too."""
-    run = decorator(summed(NumpyParameterType(ARRAY)))
+    run = decorator(taking(NumpyParameterType(ARRAY)))
     assert "'data'" in message_to(run, data=[["x", 1]])
 
 
@@ -339,7 +361,7 @@ def test_errors_of_the_script(index: int) -> None:
 
 def test_errors_of_what_the_script_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """A conversion that the user's function makes itself fails on its own account, not the caller's."""
-    monkeypatch.setitem(CALLED, "inner", summed(NumpyParameterType(ARRAY)))
+    monkeypatch.setitem(CALLED, "inner", taking(NumpyParameterType(ARRAY)))
 
     @input_schema("values", StandardPythonParameterType([1]))
     def outer(values: Any) -> Any:
@@ -359,7 +381,7 @@ def test_errors_of_a_decorator() -> None:
 
         return call
 
-    assert answer_to(broken(summed(NumpyParameterType(ARRAY))), data=[[1, 2]]) is None
+    assert answer_to(broken(taking(NumpyParameterType(ARRAY))), data=[[1, 2]]) is None
 
 
 # -- Columns ---------------------------------------------------------------------------------------------------------
@@ -368,7 +390,7 @@ def test_errors_of_a_decorator() -> None:
 @pytest.mark.parametrize("orient", ["records", "split", "index", "columns", "values"])
 def test_right_input_of_every_orient_is_taken(orient: str) -> None:
     """A frame in the form that its type describes is converted, in each of the forms that have one."""
-    run = summed(PandasParameterType(FRAME, orient=orient))
+    run = taking(PandasParameterType(FRAME, orient=orient))
     taken = run(data=json.loads(FRAME.to_json(orient=orient)))
     assert taken.to_numpy().tolist() == [[1.5, 2]]
 
@@ -378,28 +400,28 @@ def test_unknown_columns_of_every_orient_are_refused(orient: str) -> None:
     """A column that the sample does not have is named, in each of the forms that name columns."""
     other = FRAME.rename(columns={"b": "zzz"})
     message = message_to(
-        summed(PandasParameterType(FRAME, orient=orient)), data=json.loads(other.to_json(orient=orient))
+        taking(PandasParameterType(FRAME, orient=orient)), data=json.loads(other.to_json(orient=orient))
     )
     assert "unknown column 'zzz'" in message
 
 
 def test_the_order_of_columns_is_free() -> None:
     """Columns may come in any order, and every row count is taken."""
-    run = summed(PandasParameterType(FRAME))
+    run = taking(PandasParameterType(FRAME))
     taken = run(data=[{"b": 2, "a": 1}, {"b": 4, "a": 3}])
     assert taken["a"].tolist() == [1.0, 3.0]
 
 
 def test_columns_that_are_numbers() -> None:
     """A sample without names of its own has numbers for columns, which JSON has as text."""
-    run = summed(PandasParameterType(pd.DataFrame([[1, 2]])))
+    run = taking(PandasParameterType(pd.DataFrame([[1, 2]])))
     assert run(data=[{"0": 1, "1": 2}]).to_numpy().tolist() == [[1, 2]]
     assert "unknown column" in message_to(run, data=[{"0": 1, "7": 2}])
 
 
 def test_columns_are_free_where_the_shape_is() -> None:
     """A script that does not enforce the shape takes other columns, as it always has."""
-    run = summed(PandasParameterType(FRAME, enforce_shape=False))
+    run = taking(PandasParameterType(FRAME, enforce_shape=False))
     assert list(run(data=[{"a": 1, "new": 2}]).columns) == ["a", "new"]
 
 
@@ -407,17 +429,17 @@ def test_columns_that_are_renamed_are_free() -> None:
     """A script that applies the sample's names takes whatever names come."""
     with pytest.warns(DeprecationWarning, match="apply_column_names"):
         parameter_type = PandasParameterType(FRAME, apply_column_names=True)
-    assert list(summed(parameter_type)(data=[{"x": 1, "y": 2}]).columns) == ["a", "b"]
+    assert list(taking(parameter_type)(data=[{"x": 1, "y": 2}]).columns) == ["a", "b"]
 
 
 def test_frames_that_are_frames_already() -> None:
     """Without conversion a parameter is passed on as it is."""
-    run = summed(PandasParameterType(FRAME), convert_to_provided_type=False)
+    run = taking(PandasParameterType(FRAME), convert_to_provided_type=False)
     assert run(data=[{"x": 1}]) == [{"x": 1}]
 
 
 def test_optional_parameters() -> None:
     """A parameter that may be missing is converted where it is there."""
-    run = summed(NumpyParameterType(ARRAY), optional=True)
+    run = taking(NumpyParameterType(ARRAY), optional=True)
     assert run(data=None) is None
     assert "'data'" in message_to(run, data=[["x", 1]])

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 from typing import Any
-from wsgiref.validate import check_environ
+from wsgiref.validate import check_environ  # type: ignore[attr-defined]  # typeshed leaves it out
 
 import flask
 import pytest
@@ -18,9 +18,9 @@ from azmlinfsrv.messages import Request
 from tests.unit.http_fakes import CLIENT, SERVER, request
 
 UPLOAD = (
-    b"--b\r\nContent-Disposition: form-data; name=\"model\"; filename=\"m\xc3\xb6del.bin\"\r\n"
+    b'--b\r\nContent-Disposition: form-data; name="model"; filename="m\xc3\xb6del.bin"\r\n'
     b"Content-Type: application/octet-stream\r\n\r\n\x00\xff\r\n"
-    b"--b\r\nContent-Disposition: form-data; name=\"kind\"\r\n\r\nimage\r\n--b--\r\n"
+    b'--b\r\nContent-Disposition: form-data; name="kind"\r\n\r\nimage\r\n--b--\r\n'
 )
 
 
@@ -111,9 +111,9 @@ def test_names_with_underscores_are_dropped() -> None:
 
 
 def test_a_chunked_body_has_a_length() -> None:
-    """A body that came in chunks can be read whole."""
+    """A body that came in chunks can be read whole, though nothing says how long it is."""
     environ = wsgi_environ(request("POST", "/score", b"hello", transfer_encoding="chunked"))
-    assert environ["CONTENT_LENGTH"] == "5"
+    assert "CONTENT_LENGTH" not in environ
     assert flask.Request(environ).get_data() == b"hello"
 
 

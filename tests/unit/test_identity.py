@@ -44,14 +44,6 @@ def test_the_table(
     assert (ids.request_id, ids.client_id) == telemetry
 
 
-@pytest.mark.parametrize(("request_headers", "_answer", "_telemetry"), TABLE)
-def test_only_the_old_header_is_deprecated(
-    request_headers: tuple[str, str, str], _answer: object, _telemetry: object
-) -> None:
-    """A request is marked for the warning exactly where it carries x-ms-request-id."""
-    assert resolve_ids(*request_headers, KnownIds()).deprecated is bool(request_headers[1])
-
-
 @pytest.mark.parametrize("position", range(3))
 def test_a_hundred_characters_are_allowed(position: int) -> None:
     """An id of 100 characters is taken in each of the three headers, and comes back whole."""

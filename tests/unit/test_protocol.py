@@ -50,7 +50,7 @@ def test_a_request_and_its_answer(connection: FakeConnection) -> None:
     assert (answer.status, answer.body, answer.values("connection")) == (200, b"hello", [])
     assert connection.transport.pieces == 1
     assert connection.log.access == [("/score", 200, 5)]
-    assert not connection.transport.eof
+    assert not connection.transport.has_ended()
     connection.receive(GET)
     assert connection.answers("GET")[0].body == b"Healthy"
 
@@ -114,13 +114,13 @@ def test_pipelined_answers_are_in_order(connection: FakeConnection) -> None:
 def test_a_pipelining_client_is_held_back(connection: FakeConnection) -> None:
     """Nothing more is read while a request waits behind another, so a client cannot fill the memory."""
     connection.receive(post(b"1"))
-    assert connection.transport.reading
+    assert connection.transport.is_reading()
     connection.receive(post(b"2") + post(b"3"))
-    assert not connection.transport.reading
+    assert not connection.transport.is_reading()
     connection.script.answer()
-    assert not connection.transport.reading
+    assert not connection.transport.is_reading()
     connection.script.answer()
-    assert connection.transport.reading
+    assert connection.transport.is_reading()
     connection.script.answer()
     assert [answer.body for answer in connection.answers("POST", "POST", "POST")] == [b"1", b"2", b"3"]
 
@@ -140,7 +140,7 @@ def test_a_pipelined_error_waits_its_turn(connection: FakeConnection) -> None:
     first, second, third = connection.answers("POST", "GET", "GET")
     assert [first.status, second.status, third.status] == [200, 200, 400]
     assert third.values("connection") == ["close"]
-    assert connection.transport.eof
+    assert connection.transport.has_ended()
 
 
 def test_nothing_is_answered_after_a_close(connection: FakeConnection) -> None:
@@ -150,7 +150,7 @@ def test_nothing_is_answered_after_a_close(connection: FakeConnection) -> None:
     (answer,) = connection.answers("POST")
     assert answer.values("connection") == ["close"]
     assert connection.script.submitted == []
-    assert connection.transport.eof
+    assert connection.transport.has_ended()
 
 
 # -- 100 Continue ----------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_errors_of_the_protocol(connection: FakeConnection, data: bytes, status:
     assert answer.status == status
     assert set(json.loads(answer.body)) == {"message"}
     assert answer.values("connection") == ["close"] and answer.values("x-request-id")
-    assert connection.transport.eof and not connection.transport.aborted
+    assert connection.transport.has_ended() and not connection.transport.is_aborted()
     assert [(target, logged_status) for target, logged_status, _ in connection.log.access] == [(logged, status)]
     assert connection.script.submitted == []
 
@@ -225,29 +225,29 @@ def test_what_comes_after_an_error_is_dropped(connection: FakeConnection) -> Non
     connection.answers("GET")
     connection.receive(GET * 10)
     assert connection.transport.written == b""
-    assert connection.transport.reading and not connection.transport.closed
+    assert connection.transport.is_reading() and not connection.transport.is_closing()
     connection.half_close()
-    assert connection.transport.closed and not connection.transport.aborted
+    assert connection.transport.is_closing() and not connection.transport.is_aborted()
 
 
 def test_lingering_ends(connection: FakeConnection) -> None:
     """A client that does not close after its last answer is cut off."""
     connection.receive(CLOSING)
-    assert connection.transport.eof and not connection.transport.closed
+    assert connection.transport.has_ended() and not connection.transport.is_closing()
     connection.pass_time(1.0)
-    assert not connection.transport.closed
+    assert not connection.transport.is_closing()
     connection.pass_time(60.0)
-    assert connection.transport.closed
+    assert connection.transport.is_closing()
 
 
 def test_lingering_takes_no_flood(connection: FakeConnection) -> None:
     """A client that sends for ever after its last answer is cut off."""
     connection.receive(CLOSING)
     for _ in range(2000):
-        if connection.transport.aborted:
+        if connection.transport.is_aborted():
             break
         connection.receive(b"x" * 1_000_000)
-    assert connection.transport.aborted
+    assert connection.transport.is_aborted()
 
 
 @pytest.mark.parametrize("data", [CLOSING, OLD])
@@ -256,7 +256,7 @@ def test_the_last_answer_ends_the_connection(connection: FakeConnection, data: b
     connection.receive(data)
     (answer,) = connection.answers("GET")
     assert answer.values("connection") == ["close"]
-    assert connection.transport.eof
+    assert connection.transport.has_ended()
 
 
 def test_http_1_0_keep_alive(connection: FakeConnection) -> None:
@@ -264,18 +264,18 @@ def test_http_1_0_keep_alive(connection: FakeConnection) -> None:
     connection.receive(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     (answer,) = connection.answers("GET")
     assert answer.values("connection") == ["keep-alive"]
-    assert not connection.transport.eof
+    assert not connection.transport.has_ended()
 
 
 def test_half_close_while_scoring(connection: FakeConnection) -> None:
     """A client that has ended its side still gets its answer, which says that it is the last."""
     connection.receive(post(b"hello"))
     connection.half_close()
-    assert not connection.transport.closed
+    assert not connection.transport.is_closing()
     connection.script.answer()
     (answer,) = connection.answers("POST")
     assert (answer.body, answer.values("connection")) == (b"hello", ["close"])
-    assert connection.transport.closed and not connection.transport.aborted
+    assert connection.transport.is_closing() and not connection.transport.is_aborted()
 
 
 def test_half_close_with_requests_waiting(connection: FakeConnection) -> None:
@@ -286,7 +286,7 @@ def test_half_close_with_requests_waiting(connection: FakeConnection) -> None:
     connection.script.answer()
     answers = connection.answers("POST", "POST")
     assert [answer.values("connection") for answer in answers] == [[], ["close"]]
-    assert connection.transport.closed
+    assert connection.transport.is_closing()
 
 
 def test_half_close_within_a_request(connection: FakeConnection) -> None:
@@ -295,7 +295,7 @@ def test_half_close_within_a_request(connection: FakeConnection) -> None:
     connection.half_close()
     assert [answer.status for answer in connection.answers("POST")] == [400]
     assert connection.script.submitted == []
-    assert connection.transport.closed
+    assert connection.transport.is_closing()
 
 
 def test_half_close_when_idle(connection: FakeConnection) -> None:
@@ -303,7 +303,7 @@ def test_half_close_when_idle(connection: FakeConnection) -> None:
     connection.receive(GET)
     connection.answers("GET")
     connection.half_close()
-    assert connection.transport.closed and connection.transport.written == b""
+    assert connection.transport.is_closing() and connection.transport.written == b""
 
 
 def test_a_client_that_leaves(connection: FakeConnection) -> None:
@@ -367,11 +367,11 @@ def test_a_stream_to_http_1_0_ends_with_the_connection(connection: FakeConnectio
     connection.receive(b"GET /score HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     connection.script.answer(stream_headers())
     connection.protocol.write(b"one", Gate(100, 1.0))
-    assert not connection.transport.eof
+    assert not connection.transport.has_ended()
     connection.protocol.end()
     (answer,) = connection.answers("GET")
     assert (answer.body, answer.values("connection")) == (b"one", ["close"])
-    assert connection.transport.eof
+    assert connection.transport.has_ended()
 
 
 def test_a_slow_client_holds_a_stream_back(connection: FakeConnection) -> None:
@@ -422,7 +422,7 @@ def test_a_stream_that_breaks_off(connection: FakeConnection) -> None:
     connection.script.answer(stream_headers())
     connection.protocol.write(b"some", Gate(100, 1.0))
     connection.protocol.abort()
-    assert connection.transport.aborted
+    assert connection.transport.is_aborted()
     assert bytes(connection.transport.written).endswith(b"4\r\nsome\r\n")
     assert connection.log.access == [("/score", 200, 4)]
 
@@ -443,7 +443,7 @@ def test_a_stream_that_falls_short_of_its_length(connection: FakeConnection) -> 
     connection.script.answer(Response(200, b"", [("Content-Length", "10")], iter(())))
     connection.protocol.write(b"12345", Gate(100, 1.0))
     connection.protocol.end()
-    assert connection.transport.eof
+    assert connection.transport.has_ended()
 
 
 # -- timeouts --------------------------------------------------------------------------------------------------
@@ -451,7 +451,7 @@ def test_a_stream_that_falls_short_of_its_length(connection: FakeConnection) -> 
 
 def timed_out(connection: FakeConnection) -> bool:
     """Return whether a 408 was sent and the connection ended."""
-    if not connection.transport.eof:
+    if not connection.transport.has_ended():
         return False
     (answer,) = connection.answers("GET")
     assert answer.status == 408 and set(json.loads(answer.body)) == {"message"}
@@ -464,7 +464,7 @@ def test_header_timeout(connection: FakeConnection) -> None:
     for piece in (b"ET / HTTP/1.1\r\n", b"Host: t\r\n", b"X-Slow: "):
         connection.pass_time(LIMITS.header_s / 4)
         connection.receive(piece)
-    assert not connection.transport.eof
+    assert not connection.transport.has_ended()
     connection.pass_time(LIMITS.header_s / 4 + 1)
     assert timed_out(connection)
 
@@ -475,7 +475,7 @@ def test_body_timeout(connection: FakeConnection) -> None:
     for _ in range(3):
         connection.pass_time(LIMITS.body_s - 1)
         connection.receive(b"x")
-    assert not connection.transport.eof
+    assert not connection.transport.has_ended()
     connection.pass_time(LIMITS.body_s + 1)
     assert timed_out(connection)
 
@@ -485,7 +485,7 @@ def test_request_timeout(connection: FakeConnection) -> None:
     connection.receive(post(b"x" * 100)[:-100])
     for _ in range(int(LIMITS.request_s / 10)):
         connection.pass_time(10)
-        assert not connection.transport.eof
+        assert not connection.transport.has_ended()
         connection.receive(b"x")
     connection.pass_time(1)
     assert timed_out(connection)
@@ -497,28 +497,28 @@ def test_keep_alive_timeout(connection: FakeConnection) -> None:
     connection.receive(GET)
     connection.answers("GET")
     connection.pass_time(LIMITS.keep_alive_s - 1)
-    assert not connection.transport.closed
+    assert not connection.transport.is_closing()
     connection.pass_time(2)
-    assert connection.transport.closed and connection.transport.written == b""
+    assert connection.transport.is_closing() and connection.transport.written == b""
 
 
 def test_a_connection_that_never_asks(connection: FakeConnection) -> None:
     """A connection without any request is closed after the same time."""
     connection.pass_time(LIMITS.keep_alive_s - 1)
-    assert not connection.transport.closed
+    assert not connection.transport.is_closing()
     connection.pass_time(2)
-    assert connection.transport.closed
+    assert connection.transport.is_closing()
 
 
 def test_scoring_takes_as_long_as_it_takes(connection: FakeConnection) -> None:
     """No timeout of the connection ends a request that is being scored."""
     connection.receive(post(b"hello"))
     connection.pass_time(10_000)
-    assert not connection.transport.closed
+    assert not connection.transport.is_closing()
     connection.script.answer()
     assert connection.answers("POST")[0].body == b"hello"
     connection.pass_time(LIMITS.keep_alive_s - 1)
-    assert not connection.transport.closed
+    assert not connection.transport.is_closing()
 
 
 def test_a_stream_may_pause(connection: FakeConnection) -> None:
@@ -530,9 +530,9 @@ def test_a_stream_may_pause(connection: FakeConnection) -> None:
     connection.pass_time(10_000)
     connection.protocol.end()
     connection.pass_time(1)
-    assert not connection.transport.closed
+    assert not connection.transport.is_closing()
     connection.pass_time(LIMITS.keep_alive_s)
-    assert connection.transport.closed
+    assert connection.transport.is_closing()
 
 
 def test_the_time_of_a_pipelined_request_is_its_own(connection: FakeConnection) -> None:
@@ -545,7 +545,7 @@ def test_the_time_of_a_pipelined_request_is_its_own(connection: FakeConnection) 
     connection.receive(b"x" * 5 + GET[:10])
     connection.script.answer()
     connection.pass_time(1)
-    assert not connection.transport.eof
+    assert not connection.transport.has_ended()
     connection.receive(GET[10:])
     assert [answer.status for answer in connection.answers("POST", "GET")] == [200, 200]
 
@@ -558,10 +558,10 @@ def test_write_timeout(connection: FakeConnection, data: bytes) -> None:
     connection.script.answer(Response(200, b"x" * 1_000_000))
     connection.protocol.pause_writing()
     connection.pass_time(LIMITS.write_s - 1)
-    assert not connection.transport.closed
+    assert not connection.transport.is_closing()
     connection.pass_time(2)
     connection.pass_time(2)
-    assert connection.transport.aborted
+    assert connection.transport.is_aborted()
 
 
 @pytest.mark.parametrize("data", [post(b""), post(b"", "", "Connection: close")], ids=["keep-alive", "close"])
@@ -575,7 +575,7 @@ def test_a_client_that_reads_slowly(connection: FakeConnection, data: bytes) -> 
         connection.pass_time(LIMITS.write_s - 1)
         connection.transport.unsent -= 10_000
         connection.pass_time(0)
-    assert not connection.transport.closed
+    assert not connection.transport.is_closing()
 
 
 def test_a_stream_that_nobody_reads(connection: FakeConnection) -> None:
@@ -588,7 +588,7 @@ def test_a_stream_that_nobody_reads(connection: FakeConnection) -> None:
     connection.protocol.pause_writing()
     connection.protocol.write(b"x" * 10, gate)
     connection.pass_time(LIMITS.write_s + 1)
-    assert connection.transport.aborted
+    assert connection.transport.is_aborted()
     connection.lose()
     with pytest.raises(ClientGoneError):
         gate.take(1)
@@ -602,7 +602,7 @@ def test_timeouts_are_those_of_each_connection() -> None:
     late.receive(GET[:10])
     late.pass_time(LIMITS.header_s + 1)
     assert timed_out(late)
-    assert not transport.eof
+    assert not transport.has_ended()
 
 
 # -- stopping --------------------------------------------------------------------------------------------------
@@ -613,18 +613,18 @@ def test_a_stop_closes_idle_connections(connection: FakeConnection) -> None:
     connection.receive(GET)
     connection.answers("GET")
     connection.shared.close_idle()
-    assert connection.transport.closed and not connection.transport.aborted
+    assert connection.transport.is_closing() and not connection.transport.is_aborted()
 
 
 def test_a_stop_waits_for_answers(connection: FakeConnection) -> None:
     """A request that is being scored gets its answer, which says that it is the last."""
     connection.receive(post(b"hello"))
     connection.shared.close_idle()
-    assert not connection.transport.closed
+    assert not connection.transport.is_closing()
     connection.script.answer()
     (answer,) = connection.answers("POST")
     assert (answer.body, answer.values("connection")) == (b"hello", ["close"])
-    assert connection.transport.eof
+    assert connection.transport.has_ended()
 
 
 def test_a_stop_waits_for_requests_that_arrive(connection: FakeConnection) -> None:
@@ -632,7 +632,7 @@ def test_a_stop_waits_for_requests_that_arrive(connection: FakeConnection) -> No
     data = post(b"hello")
     connection.receive(data[:-2])
     connection.shared.close_idle()
-    assert not connection.transport.closed
+    assert not connection.transport.is_closing()
     connection.receive(data[-2:])
     connection.script.answer()
     assert connection.answers("POST")[0].values("connection") == ["close"]
@@ -642,4 +642,4 @@ def test_a_stop_that_waits_no_longer(connection: FakeConnection) -> None:
     """At the end of its patience a stop breaks every connection off."""
     connection.receive(post(b"hello"))
     connection.shared.abort_all()
-    assert connection.transport.aborted
+    assert connection.transport.is_aborted()

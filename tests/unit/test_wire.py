@@ -75,7 +75,9 @@ def test_statuses_with_content(status: int) -> None:
 def test_an_answer_without_content_is_not_framed(status: int, streamed: bool) -> None:
     """204 and 304 get neither a length of ours nor chunks (RFC 9110, 8.6; RFC 9112, 6.1)."""
     response = Response(status, b"", [], stream()) if streamed else Response(status, b"x")
-    assert head_lines(response) == [f"HTTP/1.1 {status} {HTTPStatus(status).phrase.upper()}", *head_lines(response)[1:3]]
+    status_line, *fields = head_lines(response)
+    assert status_line == f"HTTP/1.1 {status} {HTTPStatus(status).phrase.upper()}"
+    assert [field.partition(":")[0] for field in fields] == ["Server", "Date"]
     assert wire.head(request(), response, DATE, True)[1] is False
 
 
@@ -114,7 +116,13 @@ def test_repeated_fields_stay_apart() -> None:
 
 @pytest.mark.parametrize(
     "field",
-    [("Connection", "upgrade"), ("transfer-encoding", "gzip"), ("Keep-Alive", "timeout=5"), ("DATE", "x"), ("Server", "y")],
+    [
+        ("Connection", "upgrade"),
+        ("transfer-encoding", "gzip"),
+        ("Keep-Alive", "timeout=5"),
+        ("DATE", "x"),
+        ("Server", "y"),
+    ],
     ids=lambda field: field[0],
 )
 def test_fields_of_the_connection_are_the_servers_own(field: tuple[str, str]) -> None:

@@ -11,4 +11,8 @@ def init():
 @input_schema("data", StandardPythonParameterType([1]))
 def run(request_headers, data=None):
     """Give back the data and the headers."""
-    return {"data": data, "names": sorted(name for name in request_headers), "own": request_headers.get("X-Own")}
+    return {
+        "data": data,
+        "names": sorted(name for name in request_headers),
+        "own": request_headers.get("X-Own"),
+    }

@@ -23,4 +23,8 @@ def init():
 def run(Inputs, GlobalParameters=1.0):  # noqa: N803
     """Describe what came."""
     table = Inputs["data"]
-    return {"Results": [len(table), *Inputs["weights"].tolist()], "type": type(table).__name__, "g": GlobalParameters}
+    return {
+        "Results": [len(table), *Inputs["weights"].tolist()],
+        "type": type(table).__name__,
+        "g": GlobalParameters,
+    }

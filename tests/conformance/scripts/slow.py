@@ -29,7 +29,13 @@ def cleaned(seconds):
         print("cleaned up")
 
 
-WAYS = {"sleep": time.sleep, "spin": spin, "stubborn": stubborn, "cleaned": cleaned, "fast": lambda seconds: "fast"}
+WAYS = {
+    "sleep": time.sleep,
+    "spin": spin,
+    "stubborn": stubborn,
+    "cleaned": cleaned,
+    "fast": lambda seconds: "fast",
+}
 
 
 def init():

@@ -23,7 +23,11 @@ def run(request):
     if use == "stream":
         return Response(stream_with_context(pieces("a b c")), mimetype="text/event-stream", status=200)
     if use == "current":
-        return {"same": current.path == request.path, "args": dict(current.args), "has": flask.has_request_context()}
+        return {
+            "same": current.path == request.path,
+            "args": dict(current.args),
+            "has": flask.has_request_context(),
+        }
     if use == "g":
         g.own = 1
         return {"own": g.own, "other": g.get("other"), "app_context": flask.has_app_context()}

@@ -31,7 +31,9 @@ def run(request: AMLRequest):
         sizes = [len(file.read()) for file in request.files.getlist("file[]")]
         return AMLResponse(json.dumps({"names": names, "sizes": sizes}), 200, {"Content-Type": "application/json"})
     if request.files:
-        return {name: [file.filename, file.content_type, file.stream.seekable()] for name, file in request.files.items()}
+        return {
+            name: [file.filename, file.content_type, file.stream.seekable()] for name, file in request.files.items()
+        }
     image = Image.open(io.BytesIO(request.get_data(False)))
     if "turn" not in request.args:
         return AMLResponse(describe(image), 200, json_str=True)

@@ -20,10 +20,20 @@ USES = {
     "json_loads": lambda r: json.loads(r.get_data(False)),
     "method": lambda r: r.method,
     "full_path": lambda r: r.full_path,
-    "url": lambda r: [r.path, r.base_url.split(":")[0], r.url_root.split(":")[0], r.scheme, r.query_string.decode()],
+    "url": lambda r: [
+        r.path,
+        r.base_url.split(":")[0],
+        r.url_root.split(":")[0],
+        r.scheme,
+        r.query_string.decode(),
+    ],
     "headers_pairs": lambda r: sorted(f"{name}={value}" for name, value in r.headers if name != "Host"),
     "headers_dict": lambda r: sorted(set(dict(r.headers)) - {"Host"}),
-    "headers_get": lambda r: [r.headers.get("content-type"), r.headers.get("missing"), r.headers["User-Agent"]],
+    "headers_get": lambda r: [
+        r.headers.get("content-type"),
+        r.headers.get("missing"),
+        r.headers["User-Agent"],
+    ],
     "headers_text": lambda r: len(str(r.headers).splitlines()),
     "text": lambda r: str(r).replace(r.host, "host"),
     "dict_keys": lambda r: [key for key in ("method", "environ", "shallow") if key in r.__dict__],
@@ -39,9 +49,13 @@ USES = {
     "remote": lambda r: [r.remote_addr, r.access_route],
     "accept": lambda r: [r.accept_mimetypes.best, r.is_json, r.is_secure],
     "authorization": lambda r: r.authorization and [r.authorization.username, r.authorization.password],
-    "environ": lambda r: sorted(k for k in r.environ if k.startswith(("HTTP_", "REQUEST_", "PATH_", "QUERY_", "CONTENT_"))),
+    "environ": lambda r: sorted(
+        k for k in r.environ if k.startswith(("HTTP_", "REQUEST_", "PATH_", "QUERY_", "CONTENT_"))
+    ),
     "environ_values": lambda r: [r.environ[k] for k in ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "SCRIPT_NAME")],
-    "environ_more": lambda r: [r.environ.get(k) for k in ("SERVER_PROTOCOL", "wsgi.url_scheme", "RAW_URI", "REMOTE_ADDR")],
+    "environ_more": lambda r: [
+        r.environ.get(k) for k in ("SERVER_PROTOCOL", "wsgi.url_scheme", "RAW_URI", "REMOTE_ADDR")
+    ],
     "endpoint": lambda r: [r.endpoint, r.blueprint, str(r.url_rule), r.view_args],
     "user_agent": lambda r: [str(r.user_agent), r.user_agent.string],
     "files_missing": lambda r: r.files["image"].filename,

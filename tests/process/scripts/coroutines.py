@@ -12,10 +12,11 @@ def init():
 
 
 async def run(data):
-    """Wait for the others."""
+    """Wait for the others, and fail if they do not come."""
     global INSIDE
+    asked = json.loads(data)
     INSIDE += 1
-    if json.loads(data)["wait_for"] <= INSIDE:
+    if asked["wait_for"] <= INSIDE:
         ENOUGH.set()
-    await asyncio.wait_for(ENOUGH.wait(), 10)
+    await asyncio.wait_for(ENOUGH.wait(), asked["patience"])
     return INSIDE

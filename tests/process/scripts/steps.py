@@ -84,7 +84,4 @@ def log():
     return "logged"
 
 
-ACTIONS = {
-    function.__name__: function
-    for function in (pid, calls, variable, sleep, spin, wait, fail, output, log)
-}
+ACTIONS = {function.__name__: function for function in (pid, calls, variable, sleep, spin, wait, fail, output, log)}
