@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from azmlinfsrv.asgi import ScoringApp
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.cors import Cors
 from azmlinfsrv.environment import VERSION_VARIABLE
-from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError
+from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError, StopServing
 from azmlinfsrv.inputs import input_parser
 from azmlinfsrv.logs import LineClock
 from azmlinfsrv.messages import Request
@@ -26,6 +27,8 @@ from azmlinfsrv.schema import Swagger
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script, Style, call_init, import_paths, load_script, model_tree, user_traceback
 from azmlinfsrv.settings import Settings
+
+STARTUP_FAILURE = 3
 
 logger = logging.getLogger("azmlinfsrv")
 _trace_logger = logging.getLogger("azmlinfsrv.trace")
@@ -68,6 +71,7 @@ def load(configuration: Configuration) -> Loaded:
         script = load_script(settings)
     except ScriptError as error:
         _log_load_error(error)
+        _log_model_tree(settings.model_dir)
         raise
     try:
         call_init(script)
@@ -81,13 +85,31 @@ def load(configuration: Configuration) -> Loaded:
     return Loaded(script, swagger, captured.drain)
 
 
+def load_or_exit(configuration: Configuration) -> Loaded:
+    """Do the same, and end the process where the script cannot be served: gunicorn takes 3 for a failed start.
+
+    Raises:
+        SystemExit: with 3 after a failure, with 0 if the start was stopped.
+    """
+    try:
+        return load(configuration)
+    except ConfigurationError as error:
+        logs.log_configuration_error(error)
+    except ScriptError:
+        pass  # has been logged
+    except StopServing:
+        raise SystemExit(0) from None
+    raise SystemExit(STARTUP_FAILURE)
+
+
 def _configure_logging(configuration: Configuration) -> None:
     settings = configuration.settings
     folder = os.path.dirname(os.path.realpath(settings.entry_script)) if settings.entry_script else None
     try:
         logs.configure(settings.app_root, folder, settings.log_level)
     except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
-        logger.critical("Invalid config file!: %s", user_traceback(error))
+        reason = "".join(traceback.format_exception_only(type(error), error)).rstrip()
+        logger.critical("Invalid config file!: logging.json: %s", reason)
         raise ScriptError("logging.json cannot be used") from error
     if configuration.unknown_keys:
         logger.warning(
@@ -102,15 +124,21 @@ def _connect_debugger(port: int) -> None:
     Raises:
         ScriptError: debugpy is not installed; the reason has been printed.
     """
-    print("!! Starting the inference server in DEBUGGING mode because AZUREML_DEBUG_PORT is set.")  # noqa: T201
-    print("!! This environment variable should not be set in a production environment.")  # noqa: T201
+    print("!! Starting the inference server in DEBUGGING mode because AZUREML_DEBUG_PORT is set.", flush=True)  # noqa: T201
+    print("!! This environment variable should not be set in a production environment.", flush=True)  # noqa: T201
     try:
         import debugpy  # noqa: T100 - what the setting asks for
     except ModuleNotFoundError as error:
-        print("** Cannot connect to a debugger because debugpy is not installed.")  # noqa: T201
+        print(  # noqa: T201
+            "** Cannot connect to a debugger because debugpy is not installed. Run: pip install 'azmlinfsrv[debug]'"
+        )
         raise ScriptError("debugpy is not installed") from error
-    print(f"** Connecting to debugger at port {port}...")  # noqa: T201
-    debugpy.connect(port)
+    print(f"** Connecting to debugger at port {port}...", flush=True)  # noqa: T201
+    try:
+        debugpy.connect(port)
+    except Exception as error:
+        print(f"** Cannot connect to a debugger at port {port}: {error}")  # noqa: T201
+        raise ScriptError("no debugger") from error
     debugpy.wait_for_client()  # noqa: T100 - what the setting asks for
 
 
@@ -174,6 +202,10 @@ def _log_init_error(error: ScriptError, model_dir: str | None) -> None:
     logger.error("User's init function failed")
     cause = error.__cause__
     logger.error("Encountered Exception %s", user_traceback(cause) if cause is not None else error.message)
+    _log_model_tree(model_dir)
+
+
+def _log_model_tree(model_dir: str | None) -> None:
     if model_dir and os.path.exists(model_dir):
         logger.info("Model Directory Contents:")
         for line in model_tree(model_dir):

@@ -166,7 +166,7 @@ def install(sinks: Iterable[Sink] = ()) -> Capture:
             err.drain()
 
     threading.Thread.start = _start_in_context(start, drain)  # type: ignore[method-assign, assignment]
-    ThreadPoolExecutor.submit = _submit_in_context(submit)  # type: ignore[method-assign]
+    ThreadPoolExecutor.submit = _submit_in_context(submit, drain)  # type: ignore[method-assign]
 
     def undo() -> None:
         drain()
@@ -197,7 +197,7 @@ def _start_in_context(
     return start_in_context
 
 
-def _submit_in_context(submit: Callable[..., Any]) -> Callable[..., Any]:
+def _submit_in_context(submit: Callable[..., Any], drain: Callable[[], None]) -> Callable[..., Any]:
     @functools.wraps(submit)
     def submit_in_context(pool: ThreadPoolExecutor, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         request_id = _request_id.get()
@@ -207,6 +207,7 @@ def _submit_in_context(submit: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return function(*args, **kwargs)
             finally:
+                drain()
                 _request_id.reset(token)
 
         return submit(pool, call_in_context, *args, **kwargs)

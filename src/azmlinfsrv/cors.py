@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.messages import Request, Response
 
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
@@ -68,7 +69,10 @@ def _matcher(listed: str) -> Callable[[str], bool]:
     if listed == "*":
         return lambda origin: True
     if _is_pattern(listed):
-        pattern = re.compile(listed, re.IGNORECASE)
+        try:
+            pattern = re.compile(listed, re.IGNORECASE)
+        except re.error as error:
+            raise ConfigurationError(f"the origin {listed!r} of AML_CORS_ORIGINS is not a pattern: {error}") from error
         return lambda origin: pattern.match(origin) is not None
     listed = listed.lower()
     if "://" in listed:

@@ -65,6 +65,14 @@ class _AwaitableText(str):
         return str(self)
 
 
+# Endpoints by the names that release 1.5.1 gives them.
+_RULES = (
+    ("/", "main.health_probe", ["GET"]),
+    ("/score", "main.handle_score", ["GET", "POST", "OPTIONS"]),
+    ("/swagger.json", "main.get_swagger_specification", ["GET"]),
+)
+
+
 class FlaskBridge:
     """Makes the Flask side of each request.
 
@@ -75,6 +83,10 @@ class FlaskBridge:
 
     def __init__(self, flask_one: bool, awaitable: bool = False) -> None:
         self._app = flask.Flask("azmlinfsrv", static_folder=None)
+        # Routes make request.endpoint and url_for() work; without one, Flask keeps an exception for each request, and
+        # with it the request and its body until the garbage is collected.
+        for path, endpoint, methods in _RULES:
+            self._app.add_url_rule(path, endpoint, methods=methods, provide_automatic_options=False)
         request_class: type[AMLRequest] = FlaskOneRequest if flask_one else ScriptRequest
         self._app.request_class = _awaitable(request_class) if awaitable else request_class
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import gc
 import logging
-import sys
 from typing import Any
 
 from gunicorn.app.base import Application
 from gunicorn.config import get_default_config_file
 from gunicorn.glogging import Logger
 
-from azmlinfsrv import boot, logs
+from azmlinfsrv import boot
 from azmlinfsrv.configuration import Configuration
-from azmlinfsrv.errors import ConfigurationError, ScriptError
 from azmlinfsrv.sockets import ports
-
-STARTUP_FAILURE = 3
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -81,13 +77,7 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
 
     def load(self) -> Any:
         """Load the script, in the worker, or before the fork with WORKER_PRELOAD."""
-        try:
-            loaded = boot.load(self._configuration)
-        except ConfigurationError as error:
-            logs.log_configuration_error(error)
-            sys.exit(STARTUP_FAILURE)
-        except ScriptError:
-            sys.exit(STARTUP_FAILURE)
+        loaded = boot.load_or_exit(self._configuration)
         if self.cfg.preload_app:
             gc.freeze()
         return loaded, self._configuration.settings

@@ -80,6 +80,12 @@ class Runner:
         timeout_ms: SCORING_TIMEOUT_MS.
         write_timeout_ms: how long the client of a stream may take to read more.
         drain: lets unfinished printed lines go, after each request.
+
+    Attributes:
+        answered: number of requests that the script has answered; counted on the I/O thread.
+        enough: at which number to call `on_enough`; 0 is never.
+        on_enough: called on the I/O thread.
+        completions: what the scoring thread hands to the I/O thread.
     """
 
     def __init__(self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing) -> None:
@@ -90,6 +96,9 @@ class Runner:
         self._jobs: queue.SimpleQueue[tuple[Request, Done] | None] = queue.SimpleQueue()
         self._deadlines: list[Deadline] = []
         self._pending = 0
+        self.answered = 0
+        self.enough = 0
+        self.on_enough: Callable[[], None] = _nothing
         self.completions = Completions()
 
     def submit(self, request: Request, done: Done) -> None:
@@ -150,11 +159,15 @@ class Runner:
                 if response.stream is not None:
                     self._pump(request, response.stream)
                 drain()
+                del job, request, done, response  # a large body must not live on until the next request
         finally:
             self._deadlines.remove(deadline)
             undo()
 
     def _complete(self, request: Request, response: Response, done: Done) -> None:
+        self.answered += 1
+        if self.answered == self.enough:
+            self.on_enough()
         if response.stream is None:
             self._pending -= 1
         done(request, response)

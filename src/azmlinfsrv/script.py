@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from azmlinfsrv import decorated
-from azmlinfsrv.errors import ScriptError, ScriptFailedError
+from azmlinfsrv.errors import ScriptError, ScriptFailedError, StopServing
 from azmlinfsrv.settings import Settings
 
 logger = logging.getLogger("azmlinfsrv.user_script")
@@ -187,7 +187,7 @@ class _user_code:  # noqa: N801 - a context manager used as a statement
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is not None:
+        if error is not None and not isinstance(error, StopServing):
             raise ScriptFailedError("the script raised") from error
 
 

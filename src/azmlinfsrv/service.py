@@ -81,6 +81,10 @@ class Service:
             self._thread.join()
             flush_logs()
 
+    def replace_after(self, requests: int, replace: Callable[[], None]) -> None:
+        """Have a function called on the I/O thread once that many requests have been answered."""
+        self._runner.enough, self._runner.on_enough = requests, replace
+
     def stop(self) -> None:
         """Take no more connections, finish the requests that are here, and make `run` return.
 

@@ -7,18 +7,15 @@ import logging
 import os
 import signal
 import socket
-import sys
 from typing import NoReturn
 
-from azmlinfsrv import boot, logs
+from azmlinfsrv import boot
 from azmlinfsrv.configuration import Configuration
-from azmlinfsrv.errors import ConfigurationError, ScriptError, StopServing
+from azmlinfsrv.errors import StopServing
 from azmlinfsrv.service import Service
 from azmlinfsrv.sockets import BACKLOG, bind, ports
 
 logger = logging.getLogger("azmlinfsrv")
-
-STARTUP_FAILURE = 3
 
 
 def run(configuration: Configuration) -> None:
@@ -35,13 +32,9 @@ def run(configuration: Configuration) -> None:
         sock.setblocking(False)
     if settings.worker_count > 1:
         logger.warning("WORKER_COUNT is %d, but a single process serves.", settings.worker_count)
-    try:
-        loaded = boot.load(configuration)
-    except ConfigurationError as error:
-        logs.log_configuration_error(error)
-        sys.exit(STARTUP_FAILURE)
-    except ScriptError:
-        sys.exit(STARTUP_FAILURE)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop_now)
+    loaded = boot.load_or_exit(configuration)
     wakeups = socket.socketpair()
     for end in wakeups:
         end.setblocking(False)

@@ -35,6 +35,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self._beat,
             self.PIPE[0],
         )
+        self._service.replace_after(self.max_requests, self._replace)
         try:
             self._service.run()
         except StopServing:
@@ -45,15 +46,19 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.alive = False
         service = getattr(self, "_service", None)
         if service is None:
-            raise SystemExit(0)
+            raise StopServing
         service.stop()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """SIGINT, SIGQUIT: leave at once."""
         self.alive = False
-        if getattr(self, "_service", None) is None:
-            raise SystemExit(0)
         raise StopServing
+
+    def _replace(self) -> None:
+        """Make way for a new worker: max_requests of gunicorn's have been answered; on the I/O thread."""
+        self.alive = False
+        self.log.info("Autorestarting worker after current request.")
+        self._service.stop()
 
     def _beat(self) -> None:
         """Tell the arbiter that this worker lives, and notice that the arbiter does not; on the I/O thread."""

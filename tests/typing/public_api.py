@@ -38,7 +38,7 @@ def run(request: AMLRequest) -> AMLResponse:
     assert_type(request.get_data(), bytes)
     assert_type(request.method, str)
     assert_type(request.headers.get("X-Own"), "str | None")
-    return AMLResponse({"size": len(request.get_data())}, 200, {"X-Own": 1}, json_str=True, run_function_failed=False)
+    return AMLResponse({"size": len(request.get_data())}, 200, {"X-Own": "1"}, json_str=True, run_function_failed=False)
 
 
 @rawhttp

@@ -38,6 +38,16 @@ async def test_results() -> None:
     assert await call_async(lambda: None, {}, LONG_MS) is None
 
 
+async def test_a_call_may_have_any_time() -> None:
+    """A deadline of 0 is none."""
+
+    async def run() -> str:
+        await asyncio.sleep(0.02)
+        return "done"
+
+    assert await call_async(run, {}, 0) == "done"
+
+
 async def test_generators() -> None:
     """Of a generator of either kind, the first item is made and the rest is not."""
     made: list[str] = []

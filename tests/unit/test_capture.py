@@ -209,6 +209,16 @@ def test_the_last_words_of_a_thread_are_not_lost() -> None:
         assert printed.lines == [("stdout", "r", "last words")]
 
 
+def test_the_last_words_of_a_pool_are_not_lost() -> None:
+    """What the work of a thread pool prints without a line end appears at the end of that work."""
+    with capturing() as printed, ThreadPoolExecutor(1) as pool:
+        for name in ("one", "two"):
+            enter_request(name)
+            pool.submit(sys.stdout.write, f"words of {name}").result(WAIT_S)
+            pool.submit(int).result(WAIT_S)
+        assert printed.lines == [("stdout", "one", "words of one"), ("stdout", "two", "words of two")]
+
+
 def test_an_endless_line_is_not_kept_for_ever() -> None:
     """Output without line ends is let go in pieces, and none of it is lost."""
     with capturing() as printed:

@@ -129,6 +129,13 @@ def test_port_variables_are_not_read(sources: Sources, variable: str) -> None:
     assert (settings.port, settings.health_port) == (5001, 5000)
 
 
+def test_variables_in_any_case(sources: Sources) -> None:
+    """A variable that the file may set counts in any case of letters, the exact one first, as in the released server."""
+    assert sources.load(scoring_timeout_ms="5").settings.scoring_timeout_ms == 5
+    assert sources.load(Scoring_Timeout_Ms="5", SCORING_TIMEOUT_MS="7").settings.scoring_timeout_ms == 7
+    assert sources.load(worker_count="5").settings.worker_count == 1
+
+
 # -- config.json -----------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +167,7 @@ def test_the_documented_sample(sources: Sources) -> None:
         ("SERVICE_VERSION", "2.5", "service_version", "2.5"),
         ("SCORING_TIMEOUT_MS", 10, "scoring_timeout_ms", 10),
         ("SCORING_TIMEOUT_MS", "10", "scoring_timeout_ms", 10),
+        ("SCORING_TIMEOUT_MS", 0, "scoring_timeout_ms", 0),
         ("SCORING_TIMEOUT_MS", 10.0, "scoring_timeout_ms", 10),
         ("AML_FLASK_ONE_COMPATIBILITY", "True", "flask_one_compatibility", True),
         ("AML_FLASK_ONE_COMPATIBILITY", "False", "flask_one_compatibility", False),
@@ -272,6 +280,13 @@ def test_a_named_file_that_is_missing_is_left_out_of_account(sources: Sources) -
     loaded = sources.load({"config_file": "nowhere.json"})
     assert loaded.config_file == ""
     assert loaded.settings.config_file is not None
+
+
+def test_a_named_file_that_is_empty_is_left_out_of_account(sources: Sources) -> None:
+    """An empty file counts as none, and the usual places are looked at."""
+    found = sources.write({"SERVICE_NAME": "found"})
+    named = sources.write("", "named.json")
+    assert sources.load(AZUREML_CONFIG_FILE=named).config_file == found
 
 
 # -- Values ----------------------------------------------------------------------------------------------------------

@@ -126,6 +126,13 @@ def test_when_to_check_again(installed: Callable[[int], Deadline]) -> None:
     assert deadline.check(late()) == 5.0
 
 
+def test_a_call_may_have_any_time(installed: Callable[[int], Deadline]) -> None:
+    """A deadline of 0 is none: nothing is ever too late."""
+    deadline = installed(0)
+    assert deadline.call(deadline.check, {"now": late()}) > 3600
+    assert deadline.check(late()) > 3600
+
+
 # -- Calls that are too late -----------------------------------------------------------------------------------------
 
 BLOCKING = {
@@ -287,11 +294,17 @@ def test_a_signal_from_elsewhere_does_nothing(installed: Callable[[int], Deadlin
 
 
 class Hammer:
-    """Calls of about the length of the deadline, one after another, while another thread checks all the time."""
+    """Calls of about the length of the deadline, one after another, while another thread checks all the time.
 
-    def __init__(self, deadline: Deadline, seed: int) -> None:
+    Args:
+        deadline: the deadline.
+        ahead_s: how far the clock of the checks is ahead.
+    """
+
+    def __init__(self, deadline: Deadline, ahead_s: float) -> None:
         self.deadline = deadline
-        self.random = random.Random(seed)  # noqa: S311 - lengths of calls
+        self.ahead_s = ahead_s
+        self.random = random.Random(5)  # noqa: S311 - lengths of calls
         self.number = 0
         self.stop = False
 
@@ -303,7 +316,7 @@ class Hammer:
             if number == self.number and now < again:
                 continue
             number = self.number
-            again = now + self.deadline.check(now)
+            again = now + self.deadline.check(now + self.ahead_s)
 
     def calls(self, shortest: float, longest: float) -> tuple[int, int]:
         """Make calls for a while; return how many ended in time and how many were interrupted."""
@@ -322,8 +335,8 @@ class Hammer:
                     assert self.deadline.call(self.work, {"until": started + length}) == "done"
                     in_time += 1
                 except RunTimeoutError:
-                    elapsed = time.perf_counter() - started
-                    assert elapsed * 1000 >= self.deadline.timeout_ms, "interrupted before its time"
+                    elapsed_s = time.perf_counter() - started + self.ahead_s
+                    assert elapsed_s * 1000 >= self.deadline.timeout_ms, "interrupted before its time"
                     interrupted += 1
         finally:
             self.stop = True
@@ -338,19 +351,19 @@ class Hammer:
         return "done"
 
 
-@pytest.mark.parametrize(("timeout_ms", "shortest", "longest"), [(2, 0.001, 0.003), (1, 0.0, 0.002)])
+@pytest.mark.parametrize(("ahead_s", "shortest", "longest"), [(0.0, 0.001, 0.003), (1.0, 0.0, 0.00002)])
 @pytest.mark.parametrize("by_signal", [True, False], ids=["signal", "thread"])
-def test_hammer(by_signal: bool, timeout_ms: int, shortest: float, longest: float) -> None:
+def test_hammer(by_signal: bool, ahead_s: float, shortest: float, longest: float) -> None:
     """Calls that end just at their deadline return or are interrupted, and nothing outside of a call ever is.
 
-    With a deadline of 0 ms every call is too late, so that interrupts meet the beginnings and the ends of calls.
+    With the clock ahead every call is too late, so that interrupts meet the beginnings and the ends of calls.
     """
 
     def calls() -> tuple[int, int]:
-        deadline = Deadline(timeout_ms, by_signal)
+        deadline = Deadline(2, by_signal)
         undo = deadline.install()
         try:
-            return Hammer(deadline, timeout_ms).calls(shortest, longest)
+            return Hammer(deadline, ahead_s).calls(shortest, longest)
         finally:
             undo()
 

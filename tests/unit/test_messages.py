@@ -98,7 +98,7 @@ def test_a_producer_waits_for_its_client(pool: ThreadPoolExecutor) -> None:
 
 def test_every_producer_that_waits_is_woken(pool: ThreadPoolExecutor) -> None:
     """A release wakes all that wait."""
-    gate = Gate(10, WAIT_S)
+    gate = Gate(10, 3 * WAIT_S)
     gate.take(10)
     futures = [waiting(gate, pool, 1) for _ in range(3)]
     gate.release(10)

@@ -364,9 +364,9 @@ def test_an_asynchronous_stream_that_is_broken_off_closes_its_generator() -> Non
         stream: Any = stream_response(Started(await anext(generator), generator)).stream
         assert await anext(stream) == b"a"
         await stream.aclose()
+        assert made == ["closed"]
 
     asyncio.run(main())
-    assert made == ["closed"]
 
 
 def test_an_item_that_json_cannot_hold() -> None:

@@ -813,7 +813,7 @@ class FakeLoop:
         self.later.append((after_s, function, arguments))
 
 
-@pytest.mark.parametrize(("timeout_ms", "after_s"), [(1500, 1.5), (3_600_000_000, 3600.0)])
+@pytest.mark.parametrize(("timeout_ms", "after_s"), [(1500, 1.5), (3_600_000_000, 3600.0), (0, 3600.0)])
 def test_watching_deadlines(timeout_ms: int, after_s: float) -> None:
     """Checks go on for ever, each when the one before it said, and at least every hour."""
     loop = FakeLoop()

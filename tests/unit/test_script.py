@@ -339,6 +339,14 @@ def test_a_schema_script(load: Load) -> None:
     assert script.parameters[1].default is None
 
 
+def test_unknown_columns_are_refused(load: Load) -> None:
+    """A loaded script with a schema refuses columns that its sample does not have, nested ones too."""
+    run = load(SCRIPTS / "core_schema.py").run
+    assert run(Inputs={"frame": [{"a": 1, "b": 2}], "array": [[3, 4]]}) == {"sum": 10.0}
+    with pytest.raises(ValueError, match="unknown column 'c'"):
+        run(Inputs={"frame": [{"a": 1, "c": 2}], "array": [[3, 4]]})
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -395,7 +403,7 @@ def test_the_script_behind_a_driver_is_called(load: Load) -> None:
     assert not script.takes_headers
 
 
-@pytest.mark.parametrize("driver", ["'text'", "None", "importlib", "object()"])
+@pytest.mark.parametrize("driver", ["'text'", "None", "importlib", "object()", "type('Driver', (), {'run': print})()"])
 def test_what_is_no_driver(load: Load, driver: str) -> None:
     """A global named driver_module that is no module with a run() is the script's own business."""
     script = load(f"import importlib\ndriver_module = {driver}\ndef init(): pass\ndef run(data): return data")
