@@ -109,7 +109,8 @@ def _configure_logging(configuration: Configuration) -> None:
         logs.configure(settings.app_root, folder, settings.log_level)
     except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
         reason = "".join(traceback.format_exception_only(type(error), error)).rstrip()
-        logger.critical("Invalid config file!: logging.json: %s", reason)
+        logger.critical("Invalid config file!: %s", reason)
+        logger.critical("The file is a logging.json, of %s or beside the entry script.", settings.app_root)
         raise ScriptError("logging.json cannot be used") from error
     if configuration.unknown_keys:
         logger.warning(

@@ -105,7 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print_start(configuration)
         _serve(configuration)
     except UsageError as error:
-        parser.error(error.message)
+        logger.error("Error!")  # noqa: TRY400 - the lines of release 1.5.1
+        logger.error("%s", error.message)  # noqa: TRY400
+        parser.print_usage(sys.stderr)
+        sys.exit(USAGE_FAILURE)
     except ConfigurationError as error:
         logs.log_configuration_error(error)
         sys.exit(STARTUP_FAILURE)

@@ -27,7 +27,6 @@ def wsgi_environ(request: Request) -> dict[str, Any]:
         "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
         "QUERY_STRING": request.query.decode("latin-1"),
         "RAW_URI": request.target.decode("latin-1"),
-        "REQUEST_URI": request.target.decode("latin-1"),
         "SERVER_NAME": request.server[0] or "localhost",
         "SERVER_PORT": str(request.server[1] or 80),
         "SERVER_PROTOCOL": f"HTTP/{request.version}",

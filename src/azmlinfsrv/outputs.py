@@ -71,17 +71,14 @@ def http_response(result: Any) -> Response:
         headers = [(name, value) for name, value in headers if name.lower() != RUN_FAILED_HEADER]
         headers.append((RUN_FAILED_HEADER, "True"))
     if streamed:
-        chunks = result.iter_encoded()
-        first = next(chunks, None)  # raises before anything is sent
-        return Response(result.status_code, b"", headers, _http_stream(first, chunks, result), reason)
+        iter(result.response)  # raises before anything is sent
+        return Response(result.status_code, b"", headers, _http_stream(result), reason)
     return Response(result.status_code, result.get_data(), headers, None, reason)
 
 
-def _http_stream(first: Any, rest: Iterator[Any], result: Any) -> Iterator[bytes]:
+def _http_stream(result: Any) -> Iterator[bytes]:
     try:
-        if first is not None:
-            yield bytes(first)
-        for chunk in rest:
+        for chunk in result.iter_encoded():
             yield bytes(chunk)
     finally:
         result.close()

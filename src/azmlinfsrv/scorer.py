@@ -107,7 +107,7 @@ class Scorer:
         try:
             response = (outputs.stream_response if isinstance(result, Started) else outputs.result_response)(result)
         except (TypeError, ValueError, RecursionError) as error:
-            reason = f"The result of run() cannot be sent: {type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             logger.error("Encountered Exception: %s\nRequest id: %s", reason, request.ids.request_id)  # noqa: TRY400
             return outputs.error_response(ServerError())
         response.exec_ms = elapsed_ms

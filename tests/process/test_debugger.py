@@ -40,7 +40,7 @@ def test_debugpy_is_missing(server: StartServer, tmp_path: Path, hosting: str) -
 
 
 def test_debugpy_connects(server: StartServer, tmp_path: Path) -> None:
-    """The server connects to the port, and does not load the script before a debugger has attached."""
+    """The server connects to the port and waits for a debugger before it loads the script; a stop ends the wait."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -54,7 +54,7 @@ def test_debugpy_connects(server: StartServer, tmp_path: Path) -> None:
             assert "DEBUGGING mode because AZUREML_DEBUG_PORT is set" in running.stdout
             assert not (tmp_path / "loaded").exists()
             assert running.process.poll() is None
-            running.process.kill()
+            running.process.terminate()
 
 
 @pytest.mark.parametrize("hosting", ["gunicorn", "single"])

@@ -64,7 +64,6 @@ def test_the_environment() -> None:
         "PATH_INFO": "/score",
         "QUERY_STRING": "a=%20",
         "RAW_URI": "/score?a=%20",
-        "REQUEST_URI": "/score?a=%20",
         "SERVER_NAME": SERVER[0],
         "SERVER_PORT": "5001",
         "SERVER_PROTOCOL": "HTTP/1.1",

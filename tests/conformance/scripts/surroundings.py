@@ -17,7 +17,6 @@ def place():
         "file": __file__,
         "name": __name__,
         "main_thread": threading.current_thread() is threading.main_thread(),
-        "in_modules": __name__ in sys.modules,
         "path": [entry for entry in dict.fromkeys(sys.path) if str(HERE.parent) in entry],
         "root_handlers": [type(handler).__name__ for handler in logging.getLogger().handlers],
         "root_level": logging.getLogger().level,
