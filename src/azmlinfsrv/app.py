@@ -147,7 +147,12 @@ class Application:
 
 
 def create_app(
-    swagger: Swagger, submit: Submit, cors: Cors | None, server_version: str, log: RequestLog
+    swagger: Swagger,
+    submit: Submit,
+    cors: Cors | None,
+    server_version: str,
+    log: RequestLog,
+    docs: bytes | None = None,
 ) -> Application:
     """Put the application together.
 
@@ -157,6 +162,7 @@ def create_app(
         cors: the CORS policy, or None.
         server_version: value of ``x-ms-server-version``, or "".
         log: writes the lines of requests.
+        docs: the page of ``/docs``, or None to leave it out.
     """
     health = Health()
-    return Application(routes(health, swagger), health, submit, cors, server_version, log)
+    return Application(routes(health, swagger, docs), health, submit, cors, server_version, log)

@@ -5,15 +5,19 @@ Source: content of the documents of release 1.5.1; the OpenAPI Specification.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from azmlinfsrv.errors import SwaggerVersionError
+from azmlinfsrv.errors import ScriptError, SwaggerVersionError
 from azmlinfsrv.settings import Settings
+
+if TYPE_CHECKING:
+    from azmlinfsrv.typed import TypedRun
 
 logger = logging.getLogger("azmlinfsrv.swagger")
 
@@ -35,7 +39,7 @@ _BEARER = {
     "in": "header",
     "description": "For example: Bearer abc123",
 }
-_ERROR = {"type": "object", "properties": {"message": {"type": "string"}}}
+_ERROR: Document = {"type": "object", "properties": {"message": {"type": "string"}}}
 
 
 class Swagger:
@@ -44,15 +48,22 @@ class Swagger:
     Args:
         settings: name, version and path prefix of the service; folder of the user's own documents.
         run: the script's ``run()``.
+        typed: what a typed ``run()`` takes and returns, or None.
     """
 
-    def __init__(self, settings: Settings, run: Callable[..., Any]) -> None:
+    def __init__(self, settings: Settings, run: Callable[..., Any], typed: TypedRun | None = None) -> None:
         self._documents: dict[str, Document] = {}
         for version in _VERSIONS:
-            document = _user_document(settings.app_root, version) or _generated(settings, run, version)
+            generate = functools.partial(_typed_document, typed) if typed else functools.partial(_generated, run)
+            document = _user_document(settings.app_root, version) or generate(settings, version)
             if document is not None:
                 self._documents[version] = document
         _log_versions(list(self._documents))
+
+    @property
+    def usual_version(self) -> str:
+        """The version for a client that names none: 2, or the first that the script can be described in."""
+        return next(iter(self._documents), "2")
 
     def document(self, version: str) -> Document:
         """Return the document of a version, as a client names it.
@@ -100,7 +111,7 @@ def _user_document(app_root: str, version: str) -> Document | None:
     return None
 
 
-def _generated(settings: Settings, run: Callable[..., Any], version: str) -> Document | None:
+def _generated(run: Callable[..., Any], settings: Settings, version: str) -> Document | None:
     util = sys.modules.get("inference_schema.schema_util")
     supported = util.get_supported_versions(run) if util else _ALIASES
     if not any(alias in supported for alias, name in _ALIASES.items() if name == version):
@@ -109,16 +120,41 @@ def _generated(settings: Settings, run: Callable[..., Any], version: str) -> Doc
         schemas = util.get_input_schema(run), util.get_output_schema(run)
     else:
         schemas = ({"type": "object", "example": {}}, {"type": "object", "example": {}})
-    prefix = f"/{settings.service_path_prefix.strip('/')}" if settings.service_path_prefix else ""
+    info, prefix = _info(settings)
+    definitions = {"ServiceInput": schemas[0], "ServiceOutput": schemas[1], "ErrorResponse": _ERROR}
+    if version == "2":
+        return _version_2(info, prefix, definitions)
+    return _version_3("3.0.3" if version == "3" else "3.1.0", info, prefix, definitions)
+
+
+def _info(settings: Settings) -> tuple[Document, str]:
     info = {
         "title": settings.service_name,
         "description": f"API specification for the Azure Machine Learning service {settings.service_name}",
         "version": settings.service_version,
     }
-    definitions = {"ServiceInput": schemas[0], "ServiceOutput": schemas[1], "ErrorResponse": _ERROR}
-    if version == "2":
-        return _version_2(info, prefix, definitions)
-    return _version_3("3.0.3" if version == "3" else "3.1.0", info, prefix, definitions)
+    return info, f"/{settings.service_path_prefix.strip('/')}" if settings.service_path_prefix else ""
+
+
+def _typed_document(typed: TypedRun, settings: Settings, version: str) -> Document | None:
+    """Return the document of a typed script: JSON Schema 2020-12, which only OpenAPI 3.1 holds."""
+    if version != "3.1":
+        return None
+    info, prefix = _info(settings)
+    errors = {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}}
+    error = {**_ERROR, "properties": {**_ERROR["properties"], "errors": errors}, "required": ["message"]}
+    schemas = {"ServiceInput": typed.input_schema, "ServiceOutput": typed.output_schema, "ErrorResponse": error}
+    clash = schemas.keys() & typed.definitions.keys()
+    if clash:
+        raise ScriptError(f"run() uses types with names that the schema needs: {', '.join(sorted(clash))}")
+    document = _version_3("3.1.0", info, prefix, {**schemas, **typed.definitions})
+    operation = document["paths"][f"{prefix}/score"]["post"]
+    operation["requestBody"]["required"] = True
+    if typed.description:
+        operation["description"] = typed.description
+    if typed.example is not None:
+        operation["requestBody"]["content"]["application/json"]["example"] = typed.example
+    return document
 
 
 def _operation(name: str, description: str, **rest: Any) -> Document:
