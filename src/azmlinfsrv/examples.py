@@ -28,8 +28,10 @@ def example_of(schema: Schema, definitions: Schema, depth: int = 0) -> Any:
     Args:
         schema: the schema.
         definitions: schemas by name, to which ``$ref`` leads.
-        depth: how many schemas contain this one; recursion ends where nothing is required.
+        depth: how many schemas contain this one; recursion ends where nothing is required, or in None.
     """
+    if depth > 2 * _DEEPEST:
+        return None
     if "$ref" in schema:
         schema = {**definitions.get(schema["$ref"].rpartition("/")[2], {}), **schema}
     for known in ("examples", "enum"):
@@ -47,6 +49,8 @@ def example_of(schema: Schema, definitions: Schema, depth: int = 0) -> Any:
 
 def _of_type(schema: Schema, definitions: Schema, depth: int) -> Any:
     kind = schema.get("type", "object" if "properties" in schema else None)
+    if isinstance(kind, list):
+        kind = next((each for each in kind if each != "null"), "null")
     if kind == "object":
         required = schema.get("required", ())
         parts = schema.get("properties", {})
@@ -75,11 +79,12 @@ def _array(schema: Schema, definitions: Schema, depth: int) -> list[Any]:
 
 
 def _number(schema: Schema, kind: str) -> Any:
-    step = 1 if kind == "integer" else 0.5
-    least = schema.get("minimum", schema.get("exclusiveMinimum", -step) + step)
-    most = schema.get("maximum", schema.get("exclusiveMaximum", step) - step)
-    value = least if "minimum" in schema or "exclusiveMinimum" in schema else min(0, most)
+    least = schema.get("minimum", schema.get("exclusiveMinimum"))
+    most = schema.get("maximum", schema.get("exclusiveMaximum"))
+    value = (0 if most is None else min(0, most)) if least is None else least
+    if value in (schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")):
+        both = least is not None and most is not None and kind == "number"
+        step = (most - least) / 2 if both else 1
+        value = value + step if value == schema.get("exclusiveMinimum") else value - step
     multiple = schema.get("multipleOf")
-    if multiple:
-        value = -(-value // multiple) * multiple
-    return value
+    return -(-value // multiple) * multiple if multiple else value

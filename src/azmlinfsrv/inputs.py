@@ -99,7 +99,7 @@ def typed_arguments(request: Request, typed: TypedRun) -> dict[str, Any]:
         _check_json(request)
         return typed.from_json(request.body)
     if request.method == "GET":
-        return typed.from_values(query_values(request.query))
+        return typed.from_values(query_values(request.query), query_texts(request.query))
     raise UnsupportedMethodError
 
 
@@ -144,6 +144,14 @@ def query_values(query: bytes) -> dict[str, Any]:
         else:
             values[name] = value
     return values
+
+
+def query_texts(query: bytes) -> dict[str, str | list[str]]:
+    """Return the values of a query as text; a repeated name is a list."""
+    lists: dict[str, list[str]] = {}
+    for name, text in parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True, errors="surrogateescape"):
+        lists.setdefault(_quote_bad_bytes(name), []).append(_quote_bad_bytes(text))
+    return {name: texts[0] if len(texts) == 1 else texts for name, texts in lists.items()}
 
 
 def _quote_bad_bytes(text: str) -> str:

@@ -17,11 +17,14 @@ Handler = Callable[[Request], Response]
 _PAGE_HEADERS = (
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     ("Cache-Control", "no-cache"),
 )
+
+# Where the page has the versions of the documents, so that it asks for none that is missing.
+VERSIONS_MARK = b"{{versions}}"
 
 GET = frozenset({"GET", "HEAD"})
 
@@ -92,7 +95,8 @@ def routes(health: Health, swagger: Swagger, docs: bytes | None = None) -> dict[
         "/score": Route(None, frozenset({"GET", "HEAD", "POST", "OPTIONS"}), logged=True, own_options=True),
     }
     if docs is not None:
-        table["/docs"] = Route(lambda _: Response(200, docs, [("Content-Type", HTML), *_PAGE_HEADERS]), GET)
+        page = docs.replace(VERSIONS_MARK, ",".join(swagger.versions).encode())
+        table["/docs"] = Route(lambda _: Response(200, page, [("Content-Type", HTML), *_PAGE_HEADERS]), GET)
     return table
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from azmlinfsrv.errors import ScriptError, SwaggerVersionError
+from azmlinfsrv.errors import SwaggerVersionError
 from azmlinfsrv.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +41,32 @@ _BEARER = {
 }
 _ERROR: Document = {"type": "object", "properties": {"message": {"type": "string"}}}
 
+_TYPED_ERROR: Document = {
+    "type": "object",
+    "properties": {
+        "message": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "What does not fit in the input.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "path": {"type": "string", "description": "Where it is, such as passengers[0].age."},
+                    "reason": {"type": "string"},
+                    "received": {"type": "string", "description": "The JSON type of what was received."},
+                },
+                "required": ["path", "reason", "received"],
+            },
+        },
+    },
+    "required": ["message"],
+}
+_HEALTH_ANSWER: Document = {
+    "type": "object",
+    "properties": {"status": {"type": "string"}, "reason": {"type": "string"}},
+    "required": ["status"],
+}
+
 
 class Swagger:
     """The documents of one script, made once.
@@ -59,6 +85,11 @@ class Swagger:
             if document is not None:
                 self._documents[version] = document
         _log_versions(list(self._documents))
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions that there are documents of."""
+        return list(self._documents)
 
     @property
     def usual_version(self) -> str:
@@ -137,24 +168,77 @@ def _info(settings: Settings) -> tuple[Document, str]:
 
 
 def _typed_document(typed: TypedRun, settings: Settings, version: str) -> Document | None:
-    """Return the document of a typed script: JSON Schema 2020-12, which only OpenAPI 3.1 holds."""
+    """Return the document of a typed script: JSON Schema 2020-12, which only OpenAPI 3.1 holds.
+
+    Nothing compares it with the released server's, which has none: it says what this server does.
+    """
     if version != "3.1":
         return None
     info, prefix = _info(settings)
-    errors = {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}}
-    error = {**_ERROR, "properties": {**_ERROR["properties"], "errors": errors}, "required": ["message"]}
-    schemas = {"ServiceInput": typed.input_schema, "ServiceOutput": typed.output_schema, "ErrorResponse": error}
-    clash = schemas.keys() & typed.definitions.keys()
-    if clash:
-        raise ScriptError(f"run() uses types with names that the schema needs: {', '.join(sorted(clash))}")
+    schemas = {
+        "ServiceInput": typed.input_schema,
+        "ServiceOutput": typed.output_schema,
+        "ErrorResponse": _TYPED_ERROR,
+        "HealthResponse": _HEALTH_ANSWER,
+    }
     document = _version_3("3.1.0", info, prefix, {**schemas, **typed.definitions})
+    del document["security"]  # what needs the key says so itself
+    for name, endpoint in _typed_endpoints().items():
+        document["paths"].setdefault(f"{prefix}/{name}", {}).update(endpoint)
     operation = document["paths"][f"{prefix}/score"]["post"]
     operation["requestBody"]["required"] = True
+    output = {"$ref": "#/components/schemas/ServiceOutput"}
+    operation["responses"] = {
+        "200": {"description": _SCORED, "content": {typed.media_type: {"schema": output}}},
+        "400": _error("The input is not valid, or no JSON."),
+        "415": _error("The content type of the body is not JSON."),
+        "500": _error(_FAILED),
+        "default": _error(_FAILED),
+    }
     if typed.description:
         operation["description"] = typed.description
     if typed.example is not None:
         operation["requestBody"]["content"]["application/json"]["example"] = typed.example
     return document
+
+
+def _error(description: str) -> Document:
+    return _answer(description, "application/json", {"$ref": "#/components/schemas/ErrorResponse"})
+
+
+def _answer(description: str, media_type: str, schema: Document) -> Document:
+    return {"description": description, "content": {media_type: {"schema": schema}}}
+
+
+def _typed_endpoints() -> Document:
+    """Return the endpoints beside ``/score`` as they are served, by their names."""
+    health = {"$ref": "#/components/schemas/HealthResponse"}
+    failed = {"default": _error(_FAILED)}
+    healthy = _answer(_HEALTHY, "text/html", {"type": "string", "const": "Healthy"})
+    live = _answer("The worker answers.", "application/json", health)
+    ready = _answer("Requests are taken.", "application/json", health)
+    stopping = _answer("The worker is stopping.", "application/json", health)
+    swagger = _answer("The OpenAPI document.", "application/json", {"type": "object"})
+    version = {"name": "version", "in": "query", "required": False, "schema": {"type": "string", "enum": ["3.1"]}}
+    return {
+        "": {"get": _operation("ServiceHealthCheck", _HEALTH, responses={"200": healthy, **failed})},
+        "live": {"get": _operation("LivenessProbe", "Whether the worker answers.", responses={"200": live, **failed})},
+        "ready": {
+            "get": _operation(
+                "ReadinessProbe",
+                "Whether the worker takes requests.",
+                responses={"200": ready, "503": stopping, **failed},
+            )
+        },
+        "swagger.json": {
+            "get": _operation(
+                "GetSwaggerSpec",
+                "Get the OpenAPI document.",
+                parameters=[version],
+                responses={"200": swagger, "404": _error("There is no such version."), **failed},
+            )
+        },
+    }
 
 
 def _operation(name: str, description: str, **rest: Any) -> Document:

@@ -90,11 +90,9 @@ class Script:
         if not self.parameters:
             raise ScriptError(_ONLY_HEADERS if self.takes_headers else _NO_PARAMETER)
         self.style = _style_of(self.run)
-        hints = _typed_hints(self.run, self.parameters) if self.style is Style.JSON_TEXT else None
-        self.typed: TypedRun | None = None
-        if hints is not None:
+        self.typed = _typed_run(self.run, self.parameters) if self.style is Style.JSON_TEXT else None
+        if self.typed is not None:
             self.style = Style.TYPED
-            self.typed = _typed_run(self.run, self.parameters, hints)
         logger.info(_STYLE_LINES[self.style], *_STYLE_ARGUMENTS[self.style](self.parameters))
 
 
@@ -143,12 +141,29 @@ def _typed_hints(run: Callable[..., Any], parameters: list[inspect.Parameter]) -
     return hints if first not in _UNTYPED or len(required) > 1 else None
 
 
-def _typed_run(run: Callable[..., Any], parameters: list[inspect.Parameter], hints: dict[str, Any]) -> TypedRun:
-    if importlib.util.find_spec("pydantic") is None:
-        raise ScriptError("run() is typed, which needs pydantic. Run: pip install 'azmlinfsrv[typed]'")
+def _typed_run(run: Callable[..., Any], parameters: list[inspect.Parameter]) -> TypedRun | None:
+    """Return what a typed ``run()`` takes and returns, and None of one that takes its input as text.
+
+    Raises:
+        ScriptError: pydantic is not installed, or does not know the annotations of a script that cannot do without.
+    """
+    hints = _typed_hints(run, parameters)
+    if hints is None:
+        return None
+    try:
+        importlib.import_module("pydantic")
+    except ModuleNotFoundError:
+        raise ScriptError("run() is typed, which needs pydantic. Run: pip install 'azmlinfsrv[typed]'") from None
     from azmlinfsrv.typed import TypedRun
 
-    return TypedRun(run, parameters, hints)
+    try:
+        return TypedRun(run, parameters, hints)
+    except ScriptError as error:
+        if sum(parameter.default is inspect.Parameter.empty for parameter in parameters) > 1:
+            raise
+        # The released server gives such a script its input as text, whatever its annotation says.
+        logger.warning("run() gets its input as text: %s", error.message)
+        return None
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
