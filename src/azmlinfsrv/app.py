@@ -82,7 +82,8 @@ class Application:
                 request.route = request.path if route.logged else ""
                 response = Response(200, b"", [("Content-Type", HTML), ("Allow", allow_header(route))])
             else:
-                raise MethodNotAllowedError
+                response = error_response(MethodNotAllowedError())
+                response.headers.append(("Allow", allow_header(route)))  # RFC 9110, 15.5.6
         except ServerError as error:
             response = error_response(error)
         self.answer(request, response)

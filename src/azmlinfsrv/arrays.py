@@ -79,6 +79,8 @@ class Array(_Annotation):
             return np.asarray(value, dtype=target)
         if found.dtype.kind == "O" and target.kind == "f" and all(type(each) in (int, float) for each in found.flat):
             found = found.astype("float64")  # integers beyond 64 bits
+        if found.dtype.kind in "iuf" and ((found == 0) | (found == 1)).any() and _has_booleans(value):
+            raise ValueError("found booleans among numbers")
         if found.dtype.kind not in _SOURCES[target.kind]:
             raise ValueError(f"found {_kind_in_words(found)}")
         array = found.astype(target, copy=False)
@@ -196,6 +198,14 @@ def _column_schema(dtype: str) -> dict[str, Any]:
     kind = _SCHEMA_TYPES.get(target.kind, "string")
     nullable = target.kind == "f" or not isinstance(target, np.dtype)
     return {"type": [kind, "null"] if nullable else kind}
+
+
+def _has_booleans(value: Any) -> bool:
+    """Return whether nested lists have a boolean, which NumPy takes for a number."""
+    if not isinstance(value, list):
+        return isinstance(value, bool)
+    kinds = set(map(type, value))
+    return bool in kinds or (list in kinds and any(map(_has_booleans, value)))
 
 
 def _kind_in_words(found: Any) -> str:

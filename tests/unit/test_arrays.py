@@ -48,6 +48,8 @@ def test_arrays_of_nested_lists(dtype: str, value: list[Any]) -> None:
         ("float32", ["1.5"], "found text"),
         ("float32", [None], "found values of other types"),
         ("float32", [True], "found booleans"),
+        ("float32", [[2, 3], [0.5, False]], "found booleans"),
+        ("int64", [2, True], "found booleans"),
         ("float32", [[1], [2, 3]], "inhomogeneous"),
         ("float32", {"a": 1}, "found values of other types"),
         ("int64", [1.5], "not an integer"),
