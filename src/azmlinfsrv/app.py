@@ -87,7 +87,8 @@ class Application:
             elif request.method == "OPTIONS":
                 response = Response(200, b"", [("Content-Type", HTML), ("Allow", allow_header(route))])
             else:
-                raise MethodNotAllowedError
+                response = error_response(MethodNotAllowedError())
+                response.headers.append(("Allow", allow_header(route)))  # RFC 9110, 15.5.6
         except ServerError as error:
             response = error_response(error)
         self.answer(request, response)
@@ -156,7 +157,12 @@ class Application:
 
 
 def create_app(
-    swagger: Swagger, submit: Submit, cors: Cors | None, server_version: str, log: RequestLog
+    swagger: Swagger,
+    submit: Submit,
+    cors: Cors | None,
+    server_version: str,
+    log: RequestLog,
+    docs: bytes | None = None,
 ) -> Application:
     """Put the application together.
 
@@ -166,6 +172,7 @@ def create_app(
         cors: the CORS policy, or None.
         server_version: value of ``x-ms-server-version``, or "".
         log: writes the lines of requests.
+        docs: the page of ``/docs``, or None to leave it out.
     """
     health = Health()
-    return Application(routes(health, swagger), health, submit, cors, server_version, log)
+    return Application(routes(health, swagger, docs), health, submit, cors, server_version, log)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from azmlinfsrv import capture, compat, logs
+from azmlinfsrv import capture, compat, decorated, logs
 from azmlinfsrv.access_log import RequestLog
 from azmlinfsrv.app import Application, create_app
 from azmlinfsrv.asgi import ScoringApp
@@ -73,6 +73,7 @@ def load(configuration: Configuration) -> Loaded:
         _log_load_error(error)
         _log_model_tree(settings.model_dir)
         raise
+    decorated.check_samples(script.run)
     try:
         call_init(script)
     except ScriptError as error:
@@ -80,7 +81,7 @@ def load(configuration: Configuration) -> Loaded:
         raise
     finally:
         captured.drain()
-    swagger = Swagger(settings, script.run)
+    swagger = Swagger(settings, script.run, script.typed)
     logger.info("Scoring timeout is set to %s", settings.scoring_timeout_ms)
     return Loaded(script, swagger, captured.drain)
 
@@ -245,7 +246,14 @@ def _no_flask(_: Request) -> Any:
 def make_app(loaded: Loaded, settings: Settings, runner: Runner, log: RequestLog) -> Application:
     """Return the application that serves the script."""
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
-    return create_app(loaded.swagger, runner.submit, cors, os.environ.get(VERSION_VARIABLE, ""), log)
+    docs = read_docs_page() if settings.docs_enabled else None
+    return create_app(loaded.swagger, runner.submit, cors, os.environ.get(VERSION_VARIABLE, ""), log, docs)
+
+
+def read_docs_page() -> bytes:
+    """Return the page of ``/docs``."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "docs.html"), "rb") as file:
+        return file.read()
 
 
 def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:

@@ -95,44 +95,50 @@ def default(value: Any) -> Any:
         return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
     if isinstance(value, (uuid.UUID, datetime.timedelta)):
         return str(value)
-    pandas = sys.modules.get("pandas")
-    if pandas is not None:
-        found, replaced = _from_pandas(value, pandas)
-        if found:
-            return replaced
+    for name, replace in _LIBRARIES:
+        library = sys.modules.get(name)
+        if library is not None and (found := replace(value, library)) is not _UNKNOWN:
+            return found
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
         return value.isoformat()
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
-        return _from_numpy(value, numpy)
     message = f"Object of type {type(value).__name__} is not JSON serializable"
     raise TypeError(message)
 
 
-def _from_pandas(value: Any, pandas: Any) -> tuple[bool, Any]:
-    """Return whether `value` is of pandas, and what stands for it: records of a frame, a list, text, or None."""
+def _from_pydantic(value: Any, pydantic: Any) -> Any:
+    """Return the fields of a model."""
+    return value.model_dump() if isinstance(value, pydantic.BaseModel) else _UNKNOWN
+
+
+def _from_pandas(value: Any, pandas: Any) -> Any:
+    """Return what stands for a value of pandas: records of a frame, a list, text, or None."""
     if value is pandas.NaT or value is pandas.NA:
-        return True, None
+        return None
     if isinstance(value, pandas.DataFrame):
-        return True, value.to_dict(orient="records")
+        return value.to_dict(orient="records")
     if isinstance(value, (pandas.Series, pandas.Index, pandas.api.extensions.ExtensionArray)):
-        return True, value.tolist()
-    if isinstance(value, (pandas.Period, pandas.Interval)):
-        return True, str(value)
-    return False, None
+        return value.tolist()
+    return str(value) if isinstance(value, (pandas.Period, pandas.Interval)) else _UNKNOWN
 
 
 def _from_numpy(value: Any, numpy: Any) -> Any:
     """Return nested lists or a Python scalar; dates as text, as ISO 8601 has them."""
-    if value.dtype.kind == "M":
-        texts = numpy.datetime_as_string(value)
-        return numpy.where(numpy.isnat(value), None, texts).tolist()
-    if value.dtype.kind == "m":
+    if not isinstance(value, (numpy.ndarray, numpy.generic)):
+        return _UNKNOWN
+    kind = value.dtype.kind
+    if kind == "M":
+        return numpy.where(numpy.isnat(value), None, numpy.datetime_as_string(value)).tolist()
+    if kind == "m":
         return numpy.where(numpy.isnat(value), None, value.astype(str)).tolist()
-    if value.dtype.kind == "S":
+    if kind == "S":
         return numpy.vectorize(_base64, otypes=[object])(value).tolist()
     return value.tolist()
 
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+_UNKNOWN = object()
+# The libraries whose values JSON can be made to hold; looked for only where they are imported already.
+_LIBRARIES = (("pydantic", _from_pydantic), ("pandas", _from_pandas), ("numpy", _from_numpy))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from types import FunctionType, TracebackType
 from typing import Any
 
 from azmlinfsrv.errors import BadInputError
+
+logger = logging.getLogger("azmlinfsrv.swagger")
 
 _DECORATORS = "inference_schema.schema_decorators"
 _WRAPPED = ("__wrapped__", "_self_wrapper", "__func__", "func")
@@ -63,6 +67,19 @@ def check_columns(run: Callable[..., Any]) -> None:
             has_names = getattr(part, "orient", "values") != "values" and not part.apply_column_names
             if columns is not None and has_names and part.enforce_shape:
                 part.deserialize_input = _with_known_columns(part.deserialize_input, [str(c) for c in columns])
+
+
+def check_samples(run: Callable[..., Any]) -> None:
+    """Convert the sample of each parameter once, and warn of one that its own schema cannot convert."""
+    util, decorators = sys.modules.get("inference_schema.schema_util"), sys.modules.get(_DECORATORS)
+    if util is None or decorators is None or not is_decorated(run):
+        return
+    samples = util.get_input_schema(run).get("example", {})
+    for name, parameter_type in parameter_types(run).items():
+        try:
+            decorators._deserialize_input_argument(copy.deepcopy(samples.get(name)), parameter_type, name)
+        except Exception as error:  # noqa: BLE001 - parameter types may be the user's own code
+            logger.warning("The sample of the %r parameter cannot be converted by its own schema: %s", name, error)
 
 
 def _nested(parameter_type: Any) -> Iterator[Any]:

@@ -9,6 +9,7 @@
     │   └── ScriptFailedError        the script raised: its own traceback is kept
     ├── RequestError                 an answer of 4xx or 5xx, made before run() was called
     │   ├── BadInputError            400
+    │   │   └── InvalidInputError    400, with every error's place and reason
     │   ├── UnsupportedInputError    415
     │   ├── UnsupportedMethodError   405, or 200 for OPTIONS
     │   ├── NotFoundError            404
@@ -80,6 +81,18 @@ class RequestError(ServerError):
 
 class BadInputError(RequestError):
     """The body or the query cannot be turned into arguments of ``run()``."""
+
+
+class InvalidInputError(BadInputError):
+    """The input does not fit the annotations of a typed ``run()``.
+
+    Attributes:
+        errors: for each error its ``path``, ``reason`` and the JSON type that was ``received``.
+    """
+
+    def __init__(self, message: str, errors: list[dict[str, str]]) -> None:
+        super().__init__(message)
+        self.errors = errors
 
 
 class UnsupportedInputError(RequestError):

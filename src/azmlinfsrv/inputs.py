@@ -9,13 +9,16 @@ import inspect
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from azmlinfsrv import codec
 from azmlinfsrv.errors import BadInputError, UnsupportedInputError, UnsupportedMethodError
 from azmlinfsrv.messages import Request
 from azmlinfsrv.script import Script, Style
+
+if TYPE_CHECKING:
+    from azmlinfsrv.typed import TypedRun
 
 Parse = Callable[[Request], dict[str, Any]]
 
@@ -32,6 +35,9 @@ def input_parser(script: Script, flask_request: Callable[[Request], Any]) -> Par
     first = script.parameters[0].name
     if script.style is Style.RAW:
         parse: Parse = lambda request: {first: flask_request(request)}  # noqa: E731 - three of a kind
+    elif script.typed is not None:
+        typed = script.typed
+        parse = lambda request: typed_arguments(request, typed)  # noqa: E731
     elif script.style is Style.SCHEMA:
         parse = lambda request: schema_arguments(request, script.parameters)  # noqa: E731
     else:
@@ -81,9 +87,29 @@ def schema_arguments(request: Request, parameters: list[inspect.Parameter]) -> d
     return arguments
 
 
-def _json_object(request: Request) -> dict[str, Any]:
+def typed_arguments(request: Request, typed: TypedRun) -> dict[str, Any]:
+    """Return the arguments of a typed ``run()``: a JSON object's values by parameter name, validated.
+
+    Raises:
+        BadInputError: the body is no JSON object, or does not fit.
+        UnsupportedInputError: the content type is not JSON.
+        UnsupportedMethodError: neither GET nor POST.
+    """
+    if request.method == "POST":
+        _check_json(request)
+        return typed.from_json(request.body)
+    if request.method == "GET":
+        return typed.from_values(query_values(request.query), query_texts(request.query))
+    raise UnsupportedMethodError
+
+
+def _check_json(request: Request) -> None:
     if not is_json(request):
         raise UnsupportedInputError("Expects Content-Type to be application/json")
+
+
+def _json_object(request: Request) -> dict[str, Any]:
+    _check_json(request)
     if not request.body:
         raise BadInputError("POST body is empty. Expecting a JSON dictionary.")
     try:
@@ -118,6 +144,14 @@ def query_values(query: bytes) -> dict[str, Any]:
         else:
             values[name] = value
     return values
+
+
+def query_texts(query: bytes) -> dict[str, str | list[str]]:
+    """Return the values of a query as text; a repeated name is a list."""
+    lists: dict[str, list[str]] = {}
+    for name, text in parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True, errors="surrogateescape"):
+        lists.setdefault(_quote_bad_bytes(name), []).append(_quote_bad_bytes(text))
+    return {name: texts[0] if len(texts) == 1 else texts for name, texts in lists.items()}
 
 
 def _quote_bad_bytes(text: str) -> str:

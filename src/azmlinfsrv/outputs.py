@@ -13,7 +13,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, NamedTuple
 
 from azmlinfsrv import codec
-from azmlinfsrv.errors import ServerError
+from azmlinfsrv.errors import InvalidInputError, ServerError
 from azmlinfsrv.messages import JSON, Response
 
 logger = logging.getLogger("azmlinfsrv")
@@ -29,7 +29,10 @@ def json_response(status: int, text: bytes, run_function_failed: bool = False) -
 
 def error_response(error: ServerError) -> Response:
     """Return the answer that a client gets for an error."""
-    return json_response(error.status, codec.dumps({"message": error.message}), error.run_function_failed)
+    content: dict[str, Any] = {"message": error.message}
+    if isinstance(error, InvalidInputError):
+        content["errors"] = error.errors
+    return json_response(error.status, codec.dumps(content), error.run_function_failed)
 
 
 def result_response(result: Any) -> Response:

@@ -13,6 +13,19 @@ from azmlinfsrv.schema import Swagger
 
 Handler = Callable[[Request], Response]
 
+# The page has its style and script inside, and talks to nobody but this server.
+_PAGE_HEADERS = (
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("Cache-Control", "no-cache"),
+)
+
+# Where the page has the versions of the documents, so that it asks for none that is missing.
+VERSIONS_MARK = b"{{versions}}"
+
 GET = frozenset({"GET", "HEAD"})
 
 
@@ -57,23 +70,34 @@ class Health:
         return json_response(503, codec.dumps({"status": "not ready", "reason": "stopping"}))
 
 
-def routes(health: Health, swagger: Swagger) -> dict[str, Route]:
-    """Return the routes by path."""
+def routes(health: Health, swagger: Swagger, docs: bytes | None = None) -> dict[str, Route]:
+    """Return the routes by path.
+
+    Args:
+        health: answers the probes.
+        swagger: the OpenAPI documents.
+        docs: the page of ``/docs``, or None to leave it out.
+    """
     texts: dict[str, bytes] = {}
+    usual = swagger.usual_version
 
     def swagger_json(request: Request) -> Response:
-        version = parse_qs(request.query.decode("latin-1"), keep_blank_values=True).get("version", ["2"])[0]
+        version = parse_qs(request.query.decode("latin-1"), keep_blank_values=True).get("version", [usual])[0]
         if version not in texts:
             texts[version] = codec.dumps(swagger.document(version))
         return json_response(200, texts[version])
 
-    return {
+    table = {
         "/": Route(health.root, GET),
         "/live": Route(health.live, GET),
         "/ready": Route(health.ready_probe, GET),
         "/swagger.json": Route(swagger_json, GET, logged=True),
         "/score": Route(None, frozenset({"GET", "HEAD", "POST", "OPTIONS"}), logged=True, own_options=True),
     }
+    if docs is not None:
+        page = docs.replace(VERSIONS_MARK, ",".join(swagger.versions).encode())
+        table["/docs"] = Route(lambda _: Response(200, page, [("Content-Type", HTML), *_PAGE_HEADERS]), GET)
+    return table
 
 
 def allow_header(route: Route) -> str:

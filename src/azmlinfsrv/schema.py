@@ -5,15 +5,19 @@ Source: content of the documents of release 1.5.1; the OpenAPI Specification.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azmlinfsrv.errors import SwaggerVersionError
 from azmlinfsrv.settings import Settings
+
+if TYPE_CHECKING:
+    from azmlinfsrv.typed import TypedRun
 
 logger = logging.getLogger("azmlinfsrv.swagger")
 
@@ -35,7 +39,33 @@ _BEARER = {
     "in": "header",
     "description": "For example: Bearer abc123",
 }
-_ERROR = {"type": "object", "properties": {"message": {"type": "string"}}}
+_ERROR: Document = {"type": "object", "properties": {"message": {"type": "string"}}}
+
+_TYPED_ERROR: Document = {
+    "type": "object",
+    "properties": {
+        "message": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "What does not fit in the input.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "path": {"type": "string", "description": "Where it is, such as passengers[0].age."},
+                    "reason": {"type": "string"},
+                    "received": {"type": "string", "description": "The JSON type of what was received."},
+                },
+                "required": ["path", "reason", "received"],
+            },
+        },
+    },
+    "required": ["message"],
+}
+_HEALTH_ANSWER: Document = {
+    "type": "object",
+    "properties": {"status": {"type": "string"}, "reason": {"type": "string"}},
+    "required": ["status"],
+}
 
 
 class Swagger:
@@ -44,15 +74,27 @@ class Swagger:
     Args:
         settings: name, version and path prefix of the service; folder of the user's own documents.
         run: the script's ``run()``.
+        typed: what a typed ``run()`` takes and returns, or None.
     """
 
-    def __init__(self, settings: Settings, run: Callable[..., Any]) -> None:
+    def __init__(self, settings: Settings, run: Callable[..., Any], typed: TypedRun | None = None) -> None:
         self._documents: dict[str, Document] = {}
         for version in _VERSIONS:
-            document = _user_document(settings.app_root, version) or _generated(settings, run, version)
+            generate = functools.partial(_typed_document, typed) if typed else functools.partial(_generated, run)
+            document = _user_document(settings.app_root, version) or generate(settings, version)
             if document is not None:
                 self._documents[version] = document
         _log_versions(list(self._documents))
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions that there are documents of."""
+        return list(self._documents)
+
+    @property
+    def usual_version(self) -> str:
+        """The version for a client that names none: 2, or the first that the script can be described in."""
+        return next(iter(self._documents), "2")
 
     def document(self, version: str) -> Document:
         """Return the document of a version, as a client names it.
@@ -100,7 +142,7 @@ def _user_document(app_root: str, version: str) -> Document | None:
     return None
 
 
-def _generated(settings: Settings, run: Callable[..., Any], version: str) -> Document | None:
+def _generated(run: Callable[..., Any], settings: Settings, version: str) -> Document | None:
     util = sys.modules.get("inference_schema.schema_util")
     supported = util.get_supported_versions(run) if util else _ALIASES
     if not any(alias in supported for alias, name in _ALIASES.items() if name == version):
@@ -109,16 +151,94 @@ def _generated(settings: Settings, run: Callable[..., Any], version: str) -> Doc
         schemas = util.get_input_schema(run), util.get_output_schema(run)
     else:
         schemas = ({"type": "object", "example": {}}, {"type": "object", "example": {}})
-    prefix = f"/{settings.service_path_prefix.strip('/')}" if settings.service_path_prefix else ""
+    info, prefix = _info(settings)
+    definitions = {"ServiceInput": schemas[0], "ServiceOutput": schemas[1], "ErrorResponse": _ERROR}
+    if version == "2":
+        return _version_2(info, prefix, definitions)
+    return _version_3("3.0.3" if version == "3" else "3.1.0", info, prefix, definitions)
+
+
+def _info(settings: Settings) -> tuple[Document, str]:
     info = {
         "title": settings.service_name,
         "description": f"API specification for the Azure Machine Learning service {settings.service_name}",
         "version": settings.service_version,
     }
-    definitions = {"ServiceInput": schemas[0], "ServiceOutput": schemas[1], "ErrorResponse": _ERROR}
-    if version == "2":
-        return _version_2(info, prefix, definitions)
-    return _version_3("3.0.3" if version == "3" else "3.1.0", info, prefix, definitions)
+    return info, f"/{settings.service_path_prefix.strip('/')}" if settings.service_path_prefix else ""
+
+
+def _typed_document(typed: TypedRun, settings: Settings, version: str) -> Document | None:
+    """Return the document of a typed script: JSON Schema 2020-12, which only OpenAPI 3.1 holds.
+
+    Nothing compares it with the released server's, which has none: it says what this server does.
+    """
+    if version != "3.1":
+        return None
+    info, prefix = _info(settings)
+    schemas = {
+        "ServiceInput": typed.input_schema,
+        "ServiceOutput": typed.output_schema,
+        "ErrorResponse": _TYPED_ERROR,
+        "HealthResponse": _HEALTH_ANSWER,
+    }
+    document = _version_3("3.1.0", info, prefix, {**schemas, **typed.definitions})
+    del document["security"]  # what needs the key says so itself
+    for name, endpoint in _typed_endpoints().items():
+        document["paths"].setdefault(f"{prefix}/{name}", {}).update(endpoint)
+    operation = document["paths"][f"{prefix}/score"]["post"]
+    operation["requestBody"]["required"] = True
+    output = {"$ref": "#/components/schemas/ServiceOutput"}
+    operation["responses"] = {
+        "200": {"description": _SCORED, "content": {typed.media_type: {"schema": output}}},
+        "400": _error("The input is not valid, or no JSON."),
+        "415": _error("The content type of the body is not JSON."),
+        "500": _error(_FAILED),
+        "default": _error(_FAILED),
+    }
+    if typed.description:
+        operation["description"] = typed.description
+    if typed.example is not None:
+        operation["requestBody"]["content"]["application/json"]["example"] = typed.example
+    return document
+
+
+def _error(description: str) -> Document:
+    return _answer(description, "application/json", {"$ref": "#/components/schemas/ErrorResponse"})
+
+
+def _answer(description: str, media_type: str, schema: Document) -> Document:
+    return {"description": description, "content": {media_type: {"schema": schema}}}
+
+
+def _typed_endpoints() -> Document:
+    """Return the endpoints beside ``/score`` as they are served, by their names."""
+    health = {"$ref": "#/components/schemas/HealthResponse"}
+    failed = {"default": _error(_FAILED)}
+    healthy = _answer(_HEALTHY, "text/html", {"type": "string", "const": "Healthy"})
+    live = _answer("The worker answers.", "application/json", health)
+    ready = _answer("Requests are taken.", "application/json", health)
+    stopping = _answer("The worker is stopping.", "application/json", health)
+    swagger = _answer("The OpenAPI document.", "application/json", {"type": "object"})
+    version = {"name": "version", "in": "query", "required": False, "schema": {"type": "string", "enum": ["3.1"]}}
+    return {
+        "": {"get": _operation("ServiceHealthCheck", _HEALTH, responses={"200": healthy, **failed})},
+        "live": {"get": _operation("LivenessProbe", "Whether the worker answers.", responses={"200": live, **failed})},
+        "ready": {
+            "get": _operation(
+                "ReadinessProbe",
+                "Whether the worker takes requests.",
+                responses={"200": ready, "503": stopping, **failed},
+            )
+        },
+        "swagger.json": {
+            "get": _operation(
+                "GetSwaggerSpec",
+                "Get the OpenAPI document.",
+                parameters=[version],
+                responses={"200": swagger, "404": _error("There is no such version."), **failed},
+            )
+        },
+    }
 
 
 def _operation(name: str, description: str, **rest: Any) -> Document:

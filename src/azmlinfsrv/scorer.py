@@ -46,6 +46,7 @@ class Scorer:
         self._parse = parse
         self._context = context
         self._is_schema = script.style is Style.SCHEMA
+        self._typed = script.typed
 
     def score(self, request: Request, call: Call) -> Response:
         """Return the answer; called on a scoring thread, never raises an `Exception`.
@@ -105,13 +106,18 @@ class Scorer:
         """Return the response for what ``run()`` returned; `started` is a `time.perf_counter`."""
         elapsed_ms = (time.perf_counter() - started) * 1000
         try:
-            response = (outputs.stream_response if isinstance(result, Started) else outputs.result_response)(result)
+            response = outputs.stream_response(result) if isinstance(result, Started) else self._response(result)
         except (TypeError, ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
             logger.error("Encountered Exception: %s\nRequest id: %s", reason, request.ids.request_id)  # noqa: TRY400
             return outputs.error_response(ServerError())
         response.exec_ms = elapsed_ms
         return response
+
+    def _response(self, result: Any) -> Response:
+        if self._typed is not None and not outputs.is_http_response(result):
+            result = self._typed.plain(result)
+        return outputs.result_response(result)
 
     def raised(self, request: Request, error: BaseException) -> Response:
         """Return the answer for what the user's code raised."""

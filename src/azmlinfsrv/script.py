@@ -11,13 +11,17 @@ import logging
 import os
 import sys
 import traceback
+import typing
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azmlinfsrv import decorated
 from azmlinfsrv.errors import ScriptError, ScriptFailedError, StopServing
 from azmlinfsrv.settings import Settings
+
+if TYPE_CHECKING:
+    from azmlinfsrv.typed import TypedRun
 
 logger = logging.getLogger("azmlinfsrv.user_script")
 
@@ -36,6 +40,7 @@ class Style(enum.Enum):
 
     JSON_TEXT = "json"
     RAW = "raw"
+    TYPED = "typed"
     SCHEMA = "schema"
 
 
@@ -48,6 +53,7 @@ class Script:
         style: how ``run()`` gets its input.
         parameters: parameters of ``run()`` but for ``request_headers``, in order.
         takes_headers: whether ``run()`` has a ``request_headers`` parameter.
+        typed: what a typed ``run()`` takes and returns; None for other styles.
         is_async: whether ``run()`` is a coroutine function or an async generator function.
         uses_flask: whether the script, or what it imports, imported Flask.
     """
@@ -84,17 +90,22 @@ class Script:
         if not self.parameters:
             raise ScriptError(_ONLY_HEADERS if self.takes_headers else _NO_PARAMETER)
         self.style = _style_of(self.run)
+        self.typed = _typed_run(self.run, self.parameters) if self.style is Style.JSON_TEXT else None
+        if self.typed is not None:
+            self.style = Style.TYPED
         logger.info(_STYLE_LINES[self.style], *_STYLE_ARGUMENTS[self.style](self.parameters))
 
 
 _STYLE_LINES = {
     Style.RAW: "run() is decorated with @rawhttp. Server will invoke it with the flask request object.",
     Style.SCHEMA: "run() is decorated with @input_schema. Server will invoke it with the following arguments: %s.",
+    Style.TYPED: "run() is typed. Server will invoke it with the following arguments: %s.",
     Style.JSON_TEXT: "run() is not decorated. Server will invoke it with the input in JSON string.",
 }
 _STYLE_ARGUMENTS: dict[Style, Callable[[list[inspect.Parameter]], tuple[str, ...]]] = {
     Style.RAW: lambda _: (),
     Style.SCHEMA: lambda parameters: (", ".join(p.name for p in parameters),),
+    Style.TYPED: lambda parameters: (", ".join(p.name for p in parameters),),
     Style.JSON_TEXT: lambda _: (),
 }
 
@@ -107,6 +118,52 @@ def _style_of(run: Callable[..., Any]) -> Style:
         raise ScriptError(_BOTH)
     decorated.check_columns(run)
     return Style.SCHEMA
+
+
+_UNTYPED = (str, object, Any, inspect.Parameter.empty)
+
+
+def _typed_hints(run: Callable[..., Any], parameters: list[inspect.Parameter]) -> dict[str, Any] | None:
+    """Return the annotations of a typed ``run()``, and None of one that takes its input as text.
+
+    Typed is one whose first parameter has an annotation other than str, Any and object, or that has several
+    parameters without defaults, which the released server cannot call.
+    """
+    if all(parameter.annotation is inspect.Parameter.empty for parameter in parameters):
+        return None
+    try:
+        hints = typing.get_type_hints(run, include_extras=True)
+    except Exception as error:  # noqa: BLE001 - annotations are the user's code
+        logger.warning("The annotations of run() are ignored because they cannot be read: %s", error)
+        return None
+    first = hints.get(parameters[0].name, inspect.Parameter.empty)
+    required = [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]
+    return hints if first not in _UNTYPED or len(required) > 1 else None
+
+
+def _typed_run(run: Callable[..., Any], parameters: list[inspect.Parameter]) -> TypedRun | None:
+    """Return what a typed ``run()`` takes and returns, and None of one that takes its input as text.
+
+    Raises:
+        ScriptError: pydantic is not installed, or does not know the annotations of a script that cannot do without.
+    """
+    hints = _typed_hints(run, parameters)
+    if hints is None:
+        return None
+    try:
+        importlib.import_module("pydantic")
+    except ModuleNotFoundError:
+        raise ScriptError("run() is typed, which needs pydantic. Run: pip install 'azmlinfsrv[typed]'") from None
+    from azmlinfsrv.typed import TypedRun
+
+    try:
+        return TypedRun(run, parameters, hints)
+    except ScriptError as error:
+        if sum(parameter.default is inspect.Parameter.empty for parameter in parameters) > 1:
+            raise
+        # The released server gives such a script its input as text, whatever its annotation says.
+        logger.warning("run() gets its input as text: %s", error.message)
+        return None
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
@@ -138,7 +195,7 @@ def load_script(settings: Settings) -> Script:
     path = os.path.join(settings.app_root, settings.entry_script.replace("/", os.sep))
     if not os.path.isfile(path):
         missing = FileNotFoundError(2, os.strerror(2), path)
-        raise ScriptError(f"No such file or directory.\n{missing}") from missing
+        raise ScriptError(f"No such file or directory.\nFileNotFoundError: {missing}") from missing
     spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
     if spec is None or spec.loader is None:
         raise ScriptError(f"{path} is not a Python file.")

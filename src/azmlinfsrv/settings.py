@@ -330,6 +330,13 @@ class Settings:
     )
     workspace_name: str = _row("", _SERVICE, "Name of the workspace, for telemetry.", "WORKSPACE_NAME", in_file=True)
     hostname: str = _row("Unknown", _SERVICE, "Name of the container, for telemetry.", "HOSTNAME", in_file=True)
+    docs_enabled: bool = _row(
+        True,
+        _SERVICE,
+        "Serve the page at `/docs`, where a person reads the API and tries it.",
+        "AZMLINFSRV_DOCS_ENABLED",
+        in_file=True,
+    )
     send_server_version: bool = _row(
         True,
         _SERVICE,

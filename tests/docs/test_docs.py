@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -195,5 +196,35 @@ def test_scripts_of_pages_are_served(page: Path, tmp_path: Path) -> None:
             [sys.executable, "-m", "azmlinfsrv", "--entry_script", str(script), "--port", str(port)], port, tmp_path
         ):
             body = b'{"values": [1.0]}' if "values" in block.text else b"[1]"
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/score", body, timeout=10) as response:
+            if "from pydantic" in block.text:
+                body = next(each for each in blocks(page) if each.language == "json").text.encode()
+            url, headers = f"http://127.0.0.1:{port}/score", {"Content-Type": "application/json"}
+            request = urllib.request.Request(url, body, headers if "from pydantic" in block.text else {})
+            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - our own server
                 assert response.status == 200
+
+
+@pytest.mark.docs
+@pytest.mark.process
+@pytest.mark.timeout(300)
+def test_a_client_can_be_generated(tmp_path: Path) -> None:
+    """The page's commands make a client of a typed script's document, and its program scores with it."""
+    install, generate, program = (block.text for block in blocks(ROOT / "docs/how-to/generate-client.md"))
+    example = ROOT / "examples" / "iris_typed"
+    model = tmp_path / "example" / "model"
+    shutil.copytree(example, model.parent, ignore=shutil.ignore_patterns("model"))
+    subprocess.run([sys.executable, model.parent / "train.py"], check=True)
+    port = free_port()
+    options = ["--entry_script", str(example / "score.py"), "--model_dir", str(model), "--port", str(port)]
+    for line in install.splitlines():
+        subprocess.run(
+            [sys.executable if word == "python" else word for word in line.split()], cwd=tmp_path, check=True
+        )
+    with serving([sys.executable, "-m", "azmlinfsrv", *options], port, tmp_path):
+        subprocess.run(generate.replace(":5001/", f":{port}/").split(), cwd=tmp_path, check=True)
+        (tmp_path / "ask.py").write_text(program.replace(":5001", f":{port}"), "utf-8")
+        asked = subprocess.run(
+            [tmp_path / "generator/bin/python", "ask.py"], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+    species, probability = asked.stdout.split()
+    assert species == "setosa" and 0.9 < float(probability) <= 1

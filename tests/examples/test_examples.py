@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
-NAMES = ["diabetes", "digits_image", "stream", "wine_schema"]
+NAMES = ["diabetes", "digits_image", "iris_typed", "stream", "wine_schema"]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -98,9 +98,17 @@ def expect_stream(text: str) -> None:
     assert re.fullmatch(r"([.:\-=+*#%@]{16}\n){8}", text)
 
 
+def expect_iris_typed(text: str) -> None:
+    """Three flowers, each of the species that the data set has for it."""
+    answer = json.loads(text)
+    assert [each["species"] for each in answer] == ["setosa", "versicolor", "virginica"]
+    assert all(0.5 < each["probability"] <= 1 for each in answer)
+
+
 EXPECT = {
     "diabetes": expect_diabetes,
     "digits_image": expect_digits_image,
+    "iris_typed": expect_iris_typed,
     "stream": expect_stream,
     "wine_schema": expect_wine_schema,
 }

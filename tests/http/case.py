@@ -185,6 +185,7 @@ CONTINUE = Expect(100, body=b"", framing="none", without=("content-length", "tra
 NOT_ALLOWED = Expect(
     405,
     fields={"message": "The method is not allowed for the requested URL."},
+    headers={"allow": "*"},
 )
 NOT_FOUND = Expect(404)
 BAD_REQUEST = Expect(400)

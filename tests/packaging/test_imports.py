@@ -24,6 +24,7 @@ ALLOWED = {
     "azureml.contrib.services.aml_response": {"flask"},
     "azureml_inference_server_http.api.aml_request": {"flask"},
     "azureml_inference_server_http.api.aml_response": {"flask"},
+    "azmlinfsrv.typed": {"pydantic"},
 }
 
 # Runs in a process of its own: prints what importing the module in argv[1] changed, as JSON.

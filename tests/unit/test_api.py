@@ -52,7 +52,7 @@ def test_the_package_offers_the_same(name: str) -> None:
 def test_the_package_offers_nothing_else() -> None:
     """A name that the package does not have is an AttributeError that says so."""
     with pytest.raises(AttributeError, match="module 'azmlinfsrv' has no attribute 'AMLAnswer'"):
-        _ = azmlinfsrv.AMLAnswer
+        _ = azmlinfsrv.AMLAnswer  # type: ignore[attr-defined]
 
 
 # -- AMLResponse -----------------------------------------------------------------------------------------------------

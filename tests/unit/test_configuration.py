@@ -130,7 +130,7 @@ def test_port_variables_are_not_read(sources: Sources, variable: str) -> None:
 
 
 def test_variables_in_any_case(sources: Sources) -> None:
-    """A variable that the file may set counts in any case of letters, the exact one first, as in the released server."""
+    """A variable that the file may set counts in any case of letters, the exact one first (release 1.5.1)."""
     assert sources.load(scoring_timeout_ms="5").settings.scoring_timeout_ms == 5
     assert sources.load(Scoring_Timeout_Ms="5", SCORING_TIMEOUT_MS="7").settings.scoring_timeout_ms == 7
     assert sources.load(worker_count="5").settings.worker_count == 1

@@ -6,6 +6,7 @@ import datetime
 import functools
 import itertools
 import json
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from inference_schema.parameter_types.standard_py_parameter_type import Standard
 
 from azmlinfsrv import decorated
 from azmlinfsrv.errors import BadInputError
+from tests.unit.http_fakes import logged
 
 Decorate = Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]]
 input_schema: Decorate = schema_decorators.input_schema
@@ -443,3 +445,32 @@ def test_optional_parameters() -> None:
     run = taking(NumpyParameterType(ARRAY), optional=True)
     assert run(data=None) is None
     assert "'data'" in message_to(run, data=[["x", 1]])
+
+
+class _Backwards(NumpyParameterType):  # type: ignore[misc]
+    """A parameter type of the user's own that cannot read what it writes."""
+
+    def deserialize_input(self, input_data: Any) -> Any:
+        """Refuse."""
+        raise ValueError("cannot read it")
+
+
+def test_samples_that_do_not_convert_are_warned_of() -> None:
+    """A sample that its own schema refuses is named at the start, one warning a parameter."""
+    broken = input_schema("first", _Backwards(ARRAY))(input_schema("second", NumpyParameterType(ARRAY))(_two))
+    with logged("azmlinfsrv.swagger", logging.WARNING) as lines:
+        decorated.check_samples(broken)
+    assert lines == ["The sample of the 'first' parameter cannot be converted by its own schema: cannot read it"]
+
+
+@pytest.mark.parametrize("parameter_type", [NumpyParameterType(ARRAY), PandasParameterType(FRAME)])
+def test_good_samples_are_silent(parameter_type: AbstractParameterType) -> None:
+    """Nothing is said of samples that convert, nor of scripts without a schema."""
+    with logged("azmlinfsrv.swagger", logging.WARNING) as lines:
+        decorated.check_samples(taking(parameter_type))
+        decorated.check_samples(_two)
+    assert lines == []
+
+
+def _two(first: Any, second: Any) -> Any:
+    return first, second

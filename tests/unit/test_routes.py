@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from azmlinfsrv.messages import Response
 from azmlinfsrv.routes import Health, Route, allow_header, routes
 from azmlinfsrv.schema import Swagger
 from azmlinfsrv.settings import Settings
+from azmlinfsrv.typed import TypedRun
 from tests.unit.http_fakes import headers_of, request
 
 
@@ -115,3 +117,45 @@ def test_allow(table: dict[str, Route], path: str, expected: str) -> None:
 def test_probes_are_not_logged(table: dict[str, Route]) -> None:
     """Requests to score and swagger get the server's own log line, probes do not, as in release 1.5.1."""
     assert {path for path, route in table.items() if route.logged} == {"/score", "/swagger.json"}
+
+
+PAGE = b'<main data-versions="{{versions}}"></main>'
+
+
+def typed_run(data: int) -> int:
+    """Return the input: a typed script."""
+    return data
+
+
+def typed_swagger() -> Swagger:
+    """Return the documents of a typed script."""
+    parameters = list(inspect.signature(typed_run).parameters.values())
+    return Swagger(Settings(), typed_run, TypedRun(typed_run, parameters, {"data": int, "return": int}))
+
+
+def test_docs(health: Health) -> None:
+    """`/docs` is an HTML page that may talk to nobody but this server, and knows which documents there are."""
+    table = routes(health, Swagger(Settings(), run), PAGE)
+    response = get(table, "/docs")
+    assert (response.status, response.body) == (200, b'<main data-versions="2,3,3.1"></main>')
+    headers = headers_of(response)
+    assert headers["content-type"] == "text/html; charset=utf-8"
+    assert headers["content-security-policy"].startswith("default-src 'none'; ")
+    assert "http" not in headers["content-security-policy"]
+    assert table["/docs"].methods == {"GET", "HEAD"}
+
+
+def test_docs_of_a_typed_script(health: Health) -> None:
+    """The page of a typed script asks for the one version that there is."""
+    assert get(routes(health, typed_swagger(), PAGE), "/docs").body == b'<main data-versions="3.1"></main>'
+
+
+def test_docs_may_be_left_out(table: dict[str, Route]) -> None:
+    """Without the page there is no route."""
+    assert "/docs" not in table
+
+
+def test_the_usual_version_of_a_typed_script(health: Health) -> None:
+    """Who names no version gets the one that there is."""
+    document = json.loads(get(routes(health, typed_swagger()), "/swagger.json").body)
+    assert document["openapi"] == "3.1.0"

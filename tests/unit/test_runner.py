@@ -33,6 +33,7 @@ class FakeScript:
     def __init__(self, run: Callable[..., Any]) -> None:
         self.run = run
         self.style = Style.JSON_TEXT
+        self.typed = None
 
 
 class Io:

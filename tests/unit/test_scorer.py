@@ -39,6 +39,7 @@ class FakeScript:
     def __init__(self, run: Callable[..., Any], style: Style) -> None:
         self.run = run
         self.style = style
+        self.typed = None
 
 
 def a_request(method: str = "POST", body: bytes = b"data") -> Request:
@@ -132,6 +133,7 @@ def test_a_result_that_json_cannot_hold(score: Score, caplog: pytest.LogCaptureF
     assert answer(response) == (500, {"message": INTERNAL}, "False")
     assert response.exec_ms is None
     (line,) = caplog.messages
+    assert line.startswith("Encountered Exception: TypeError: ")
     assert line.endswith(f"Object of type set is not JSON serializable\nRequest id: {REQUEST_ID}")
 
 
