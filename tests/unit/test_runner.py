@@ -683,6 +683,29 @@ def test_a_generator_of_an_async_script() -> None:
     assert seen == ["id-x"] * 3
 
 
+def test_a_generator_of_an_async_script_does_not_hold_up_others() -> None:
+    """While a plain generator works on its next item, other requests are scored."""
+    go = Signal()
+
+    def steps() -> Iterator[str]:
+        yield "first"
+        go.wait()
+        yield "second"
+
+    async def run(data: str) -> Any:
+        if data == "stream":
+            return steps()
+        go.set()
+        return data
+
+    with serving(run, ASYNC) as stage:
+        exchange = stage.submit("stream")
+        stage.io.until(lambda: bool(exchange.chunks))
+        assert stage.ask("other").status == 200
+        stage.wait(exchange)
+        assert exchange.chunks == [b"first", b"second"]
+
+
 @pytest.mark.parametrize("kind", [ONE, THREADS], ids=["one", "threads"])
 def test_a_stream_may_outlive_the_deadline(kind: Kind) -> None:
     """The deadline is that of run() and its first item; a stream that has begun goes on."""
