@@ -227,6 +227,7 @@ def test_undo_gives_back_what_was_loaded(site: Path) -> None:
     undo()
     assert importlib.import_module("azureml.contrib.services") is original
     assert value_of("from azureml.contrib import services", "services") is original
+    assert value_of("import azureml.contrib.services", "azureml.contrib.services") is original
 
 
 def test_undo_leaves_nothing(site: Path) -> None:
