@@ -35,7 +35,9 @@ def canned(answer: bytes, *, reset: bool = False, stay: bool = False) -> Iterato
         connection, _ = listener.accept()
         with connection:
             connection.recv(65536)
-            connection.sendall(answer)
+            # The module's answers have the time of its import, which may be long ago in a whole run.
+            now = f"Date: {email.utils.formatdate(usegmt=True)}".encode()
+            connection.sendall(answer.replace(DATE.encode(), now))
             if stay:
                 done.wait(10)
             if reset:
