@@ -18,7 +18,8 @@ from azmlinfsrv.configuration import Configuration, coerce, load_configuration
 from azmlinfsrv.environment import banner, notices, script_environment
 from azmlinfsrv.errors import ConfigurationError, UsageError
 from azmlinfsrv.script import import_paths
-from azmlinfsrv.settings import Row, Settings, rows
+from azmlinfsrv.setting import Row
+from azmlinfsrv.settings import Settings, rows
 from azmlinfsrv.sockets import bind, ports
 
 USAGE_FAILURE = 1

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from azmlinfsrv.errors import ConfigurationError
-from azmlinfsrv.settings import Row, Settings, rows
+from azmlinfsrv.setting import Row
+from azmlinfsrv.settings import Settings, rows
 
 _TRUE = frozenset({"true", "1", "yes", "y", "on", "t"})
 _FALSE = frozenset({"false", "0", "no", "n", "off", "f"})

@@ -12,75 +12,10 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+
+from azmlinfsrv.setting import Row, row
 
 DEFAULT_APP_ROOT = "/var/azureml-app"
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What is known of one setting besides its type and default.
-
-    Attributes:
-        group: heading of the reference page.
-        help: one sentence.
-        variables: environment variables, the one that wins first; each is also a config key if `in_file`.
-        flag: option of the command line, or "".
-        unit: unit of the value, or "".
-        minimum: smallest number allowed.
-        maximum: largest number allowed.
-        choices: the words allowed, or () for any.
-        secret: whether the value must never be shown.
-        in_file: whether config.json may set it.
-    """
-
-    group: str
-    help: str
-    variables: tuple[str, ...] = ()
-    flag: str = ""
-    unit: str = ""
-    minimum: int | None = None
-    maximum: int | None = None
-    choices: tuple[str, ...] = ()
-    secret: bool = False
-    in_file: bool = False
-
-
-class Row(NamedTuple):
-    """One row of the table.
-
-    Attributes:
-        name: attribute of `Settings`.
-        type: `str`, `int` or `bool`.
-        optional: whether the value may be None.
-        default: value where no source gives one.
-        spec: the rest.
-    """
-
-    name: str
-    type: type[str | int | bool]
-    optional: bool
-    default: Any
-    spec: Spec
-
-    @property
-    def expected(self) -> str:
-        """What a value must be, for error messages and help."""
-        spec = self.spec
-        if spec.choices:
-            return "one of " + ", ".join(spec.choices)
-        if self.type is bool:
-            return "true or false"
-        if self.type is str:
-            return "a string"
-        if spec.minimum is not None and spec.maximum is not None:
-            return f"an integer from {spec.minimum} to {spec.maximum}"
-        return "an integer" if spec.minimum is None else f"an integer of at least {spec.minimum}"
-
-
-def _row(default: Any, group: str, help_text: str, *variables: str, **rest: Any) -> Any:
-    spec = Spec(group, help_text, variables, **rest)
-    return dataclasses.field(default=default, metadata={"spec": spec})
 
 
 _SCRIPT, _NETWORK, _WORKERS = "Script and model", "Network", "Workers"
@@ -91,7 +26,7 @@ _LIMITS, _SERVICE, _LOGS, _TELEMETRY = "Limits", "Service", "Logs", "Telemetry"
 class Settings:
     """The settings of one server; never changed after the start."""
 
-    entry_script: str | None = _row(
+    entry_script: str | None = row(
         None,
         _SCRIPT,
         "Path of the entry script; without one, `main.py` on the path is served. "
@@ -101,7 +36,7 @@ class Settings:
         flag="--entry_script",
         in_file=True,
     )
-    model_dir: str | None = _row(
+    model_dir: str | None = row(
         None,
         _SCRIPT,
         "Directory of the model, which the script finds in AZUREML_MODEL_DIR.",
@@ -109,7 +44,7 @@ class Settings:
         flag="--model_dir",
         in_file=True,
     )
-    app_root: str = _row(
+    app_root: str = row(
         DEFAULT_APP_ROOT,
         _SCRIPT,
         "Root directory of the app, added to the import path. "
@@ -117,7 +52,7 @@ class Settings:
         "AML_APP_ROOT",
         in_file=True,
     )
-    source_directory: str | None = _row(
+    source_directory: str | None = row(
         None,
         _SCRIPT,
         "Directory of the script's own modules, relative to AML_APP_ROOT, added to the import path.",
@@ -125,8 +60,8 @@ class Settings:
         "AML_SOURCE_DIRECTORY",
         in_file=True,
     )
-    server_root: str | None = _row(None, _SCRIPT, "One more directory for the import path.", "AML_SERVER_ROOT")
-    config_file: str | None = _row(
+    server_root: str | None = row(None, _SCRIPT, "One more directory for the import path.", "AML_SERVER_ROOT")
+    config_file: str | None = row(
         None,
         _SCRIPT,
         "Path of the JSON configuration file; without one, `config.json` is looked for in AML_APP_ROOT, "
@@ -134,7 +69,7 @@ class Settings:
         "AZUREML_CONFIG_FILE",
         flag="--config_file",
     )
-    debug_port: int | None = _row(
+    debug_port: int | None = row(
         None,
         _SCRIPT,
         "Port of a debugger that waits for a connection; debugpy connects to it before the script is loaded.",
@@ -143,14 +78,14 @@ class Settings:
         maximum=65535,
         in_file=True,
     )
-    flask_one_compatibility: bool = _row(
+    flask_one_compatibility: bool = row(
         True,
         _SCRIPT,
         "`request.json` is None where the content type is not JSON, and `request.headers.has_key()` exists.",
         "AML_FLASK_ONE_COMPATIBILITY",
         in_file=True,
     )
-    host: str = _row(
+    host: str = row(
         "0.0.0.0",  # noqa: S104 - a container serves its network; release 1.5.1 does the same
         _NETWORK,
         "Address to listen on.",
@@ -158,7 +93,7 @@ class Settings:
         flag="--host",
         in_file=True,
     )
-    port: int = _row(
+    port: int = row(
         5001,
         _NETWORK,
         "Port to serve on. SERVER_PORT tells it to the script, and is not read.",
@@ -166,7 +101,7 @@ class Settings:
         minimum=1,
         maximum=65535,
     )
-    health_port: int = _row(
+    health_port: int = row(
         5000,
         _NETWORK,
         "Port of the second listener, where SEPERATE_HEALTH_ENDPOINT is true. "
@@ -175,10 +110,10 @@ class Settings:
         minimum=1,
         maximum=65535,
     )
-    separate_health_endpoint: bool = _row(
+    separate_health_endpoint: bool = row(
         False, _NETWORK, "Listen on a second port, for health probes.", "SEPERATE_HEALTH_ENDPOINT"
     )
-    cors_origins: str | None = _row(
+    cors_origins: str | None = row(
         None,
         _NETWORK,
         "Origins or domains that browsers may call from, separated by commas; `*` is any.",
@@ -186,7 +121,7 @@ class Settings:
         flag="--access_control_allow_origins",
         in_file=True,
     )
-    worker_count: int = _row(
+    worker_count: int = row(
         1,
         _WORKERS,
         "Number of worker processes.",
@@ -195,7 +130,7 @@ class Settings:
         minimum=1,
         maximum=1024,
     )
-    worker_threads: int = _row(
+    worker_threads: int = row(
         1,
         _WORKERS,
         "Number of calls of `run()` at a time in a worker; 1 calls it in the main thread, "
@@ -205,7 +140,7 @@ class Settings:
         minimum=1,
         maximum=1024,
     )
-    async_limit: int = _row(
+    async_limit: int = row(
         100,
         _WORKERS,
         "Number of calls of an `async def run()` at a time in a worker.",
@@ -214,7 +149,7 @@ class Settings:
         minimum=1,
         in_file=True,
     )
-    worker_timeout_s: int = _row(
+    worker_timeout_s: int = row(
         300,
         _WORKERS,
         "Time without a sign of life after which a worker is replaced; 0 waits for ever.",
@@ -222,13 +157,13 @@ class Settings:
         unit="seconds",
         minimum=0,
     )
-    worker_preload: bool = _row(
+    worker_preload: bool = row(
         False,
         _WORKERS,
         "Load the script and call `init()` once, before the workers are forked, and share the memory.",
         "WORKER_PRELOAD",
     )
-    graceful_timeout_s: int = _row(
+    graceful_timeout_s: int = row(
         30,
         _WORKERS,
         "Time that running and waiting requests get at a stop.",
@@ -238,7 +173,7 @@ class Settings:
         minimum=0,
         in_file=True,
     )
-    hosting: str = _row(
+    hosting: str = row(
         "auto",
         _WORKERS,
         "`gunicorn` runs workers under gunicorn; `single` serves from one process on asyncio; "
@@ -248,7 +183,7 @@ class Settings:
         choices=("auto", "gunicorn", "single"),
         in_file=True,
     )
-    scoring_timeout_ms: int = _row(
+    scoring_timeout_ms: int = row(
         3_600_000,
         _LIMITS,
         "Time that a call of `run()` may take; 0 is any.",
@@ -257,7 +192,7 @@ class Settings:
         minimum=0,
         in_file=True,
     )
-    max_body_bytes: int = _row(
+    max_body_bytes: int = row(
         100 * 1024 * 1024,
         _LIMITS,
         "Largest body of a request; a larger one gets 413.",
@@ -267,7 +202,7 @@ class Settings:
         minimum=0,
         in_file=True,
     )
-    max_header_bytes: int = _row(
+    max_header_bytes: int = row(
         32 * 1024,
         _LIMITS,
         "Largest request line and header block; a larger one gets 431.",
@@ -276,7 +211,7 @@ class Settings:
         minimum=1024,
         in_file=True,
     )
-    header_timeout_ms: int = _row(
+    header_timeout_ms: int = row(
         30_000,
         _LIMITS,
         "Time from the first byte of a request to the end of its header block; later gets 408.",
@@ -285,7 +220,7 @@ class Settings:
         minimum=1,
         in_file=True,
     )
-    body_timeout_ms: int = _row(
+    body_timeout_ms: int = row(
         60_000,
         _LIMITS,
         "Time between two pieces of a body; later gets 408.",
@@ -294,7 +229,7 @@ class Settings:
         minimum=1,
         in_file=True,
     )
-    request_timeout_ms: int = _row(
+    request_timeout_ms: int = row(
         1_000_000,
         _LIMITS,
         "Time from the first byte of a request to its last; later gets 408.",
@@ -303,7 +238,7 @@ class Settings:
         minimum=1,
         in_file=True,
     )
-    keep_alive_timeout_ms: int = _row(
+    keep_alive_timeout_ms: int = row(
         75_000,
         _LIMITS,
         "Time that an idle connection is kept open.",
@@ -312,7 +247,7 @@ class Settings:
         minimum=1,
         in_file=True,
     )
-    write_timeout_ms: int = _row(
+    write_timeout_ms: int = row(
         60_000,
         _LIMITS,
         "Time that a client may take to accept more of an answer; then its connection is closed.",
@@ -321,29 +256,29 @@ class Settings:
         minimum=1,
         in_file=True,
     )
-    service_name: str = _row("ML service", _SERVICE, "Name of the service in its schema.", "SERVICE_NAME", in_file=True)
-    service_version: str = _row(
+    service_name: str = row("ML service", _SERVICE, "Name of the service in its schema.", "SERVICE_NAME", in_file=True)
+    service_version: str = row(
         "1.0", _SERVICE, "Version of the service in its schema.", "SERVICE_VERSION", in_file=True
     )
-    service_path_prefix: str = _row(
+    service_path_prefix: str = row(
         "", _SERVICE, "Prefix of the paths in the schema.", "SERVICE_PATH_PREFIX", in_file=True
     )
-    workspace_name: str = _row("", _SERVICE, "Name of the workspace, for telemetry.", "WORKSPACE_NAME", in_file=True)
-    hostname: str = _row("Unknown", _SERVICE, "Name of the container, for telemetry.", "HOSTNAME", in_file=True)
-    docs_enabled: bool = _row(
+    workspace_name: str = row("", _SERVICE, "Name of the workspace, for telemetry.", "WORKSPACE_NAME", in_file=True)
+    hostname: str = row("Unknown", _SERVICE, "Name of the container, for telemetry.", "HOSTNAME", in_file=True)
+    docs_enabled: bool = row(
         True,
         _SERVICE,
         "Serve the page at `/docs`, where a person reads the API and tries it.",
         "AZMLINFSRV_DOCS_ENABLED",
         in_file=True,
     )
-    send_server_version: bool = _row(
+    send_server_version: bool = row(
         True,
         _SERVICE,
         "Answer with the `x-ms-server-version` header.",
         "SERVER_VERSION_LOG_RESPONSE_ENABLED",
     )
-    log_level: str | None = _row(
+    log_level: str | None = row(
         None,
         _LOGS,
         "Level of the server's loggers; INFO where it is not set.",
@@ -351,13 +286,13 @@ class Settings:
         choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
         in_file=True,
     )
-    debug_model_info: bool = _row(
+    debug_model_info: bool = row(
         False,
         _LOGS,
         "Log the tree of the model directory, sizes and model ids at the start.",
         "AML_DBG_MODEL_INFO",
     )
-    syslog_address: str | None = _row(
+    syslog_address: str | None = row(
         None,
         _LOGS,
         "Where printed output goes besides the console, as `<request id>,<line>`: "
@@ -366,10 +301,10 @@ class Settings:
         flag="--syslog_address",
         in_file=True,
     )
-    app_insights_enabled: bool = _row(
+    app_insights_enabled: bool = row(
         False, _TELEMETRY, "Send telemetry to Application Insights.", "AML_APP_INSIGHTS_ENABLED", in_file=True
     )
-    app_insights_key: str | None = _row(
+    app_insights_key: str | None = row(
         None,
         _TELEMETRY,
         "Instrumentation key or connection string of Application Insights.",
@@ -379,21 +314,21 @@ class Settings:
         secret=True,
         in_file=True,
     )
-    app_insights_endpoint: str = _row(
+    app_insights_endpoint: str = row(
         "https://dc.services.visualstudio.com/v2/track",
         _TELEMETRY,
         "Endpoint of Application Insights.",
         "AML_APP_INSIGHTS_ENDPOINT",
         in_file=True,
     )
-    app_insights_log_response: bool = _row(
+    app_insights_log_response: bool = row(
         True,
         _TELEMETRY,
         "Send the answer's text to Application Insights.",
         "APP_INSIGHTS_LOG_RESPONSE_ENABLED",
         in_file=True,
     )
-    model_data_enabled: bool = _row(
+    model_data_enabled: bool = row(
         False,
         _TELEMETRY,
         "Collect the inputs and outputs of `run()`.",

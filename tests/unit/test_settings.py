@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from azmlinfsrv.settings import Row, Settings, Spec, rows
+from azmlinfsrv.setting import Row, Spec
+from azmlinfsrv.settings import Settings, rows
 
 ROWS = list(rows().values())
 
