@@ -7,6 +7,7 @@ else each goes through `logging`.
 from __future__ import annotations
 
 import base64
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -17,14 +18,38 @@ from azmlinfsrv.messages import Request, Response
 # How long a line may wait before it is written, and so what a crash may lose.
 BATCH_S = 0.01
 
+# Values up to this length are remembered: most requests have the same few.
+_USUAL_BYTES = 128
 _SERVER = logging.getLogger(logs.LOGGER)
 _ACCESS = logging.getLogger(logs.ACCESS_LOGGER)
 _CONTROLS = {code: f"\\x{code:02x}" for code in [*range(32), 127, *range(128, 160)]}
 _UNSAFE = _CONTROLS | {ord('"'): '\\"'}
 
 
+class _Channel:
+    """Where the lines of one logger go.
+
+    Attributes:
+        logger: the logger.
+        handler: takes whole lines, or None where `logging` must decide.
+        drops_probes: whether the lines of probes are left out.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self.logger = logger
+        self.handler: logs.LineHandler | None = None
+        self.drops_probes = False
+
+    def look(self) -> None:
+        """See who listens to the logger."""
+        self.handler = logs.line_handler(self.logger)
+        self.drops_probes = bool(self.logger.filters)
+
+
 class RequestLog:
     """Writes the lines of requests; used on the I/O thread only.
+
+    Who listens to the loggers is looked up once for all lines that are written together.
 
     Args:
         clock: the clock of the lines.
@@ -34,37 +59,50 @@ class RequestLog:
     def __init__(self, clock: logs.LineClock, call_later: Callable[[float, Callable[[], None]], Any] | None) -> None:
         self._clock = clock
         self._call_later = call_later
+        self._server, self._access = _Channel(_SERVER), _Channel(_ACCESS)
+        self._gathering = False
 
     def server_line(self, request: Request, response: Response, duration_ms: float) -> None:
         """Write the line of a request to one of the named endpoints."""
         path = request.path if not request.query else f"{request.path}?{request.query.decode('latin-1')}"
         length = len(response.body) if response.stream is None else "N/A"
         text = f"{request.method} {_one_line(path)} {response.status} {duration_ms:0.3f}ms {length}"
-        self._write(_SERVER, self._clock.prefix(), text)
+        self._write(self._server, self._clock.prefix(), text)
 
     def access_line(self, request: Request, status: int, length: int) -> None:
         """Write the access line; `length` counts the bytes of the body that were sent."""
         headers, prefix = request.headers, self._clock.prefix()
-        referer = _safe(headers[b"referer"].decode("latin-1")) if b"referer" in headers else "-"
-        agent = _safe(headers[b"user-agent"].decode("latin-1")) if b"user-agent" in headers else "-"
+        referer = _field(headers[b"referer"]) if b"referer" in headers else "-"
+        agent = _field(headers[b"user-agent"]) if b"user-agent" in headers else "-"
         user = _user(headers[b"authorization"]) if b"authorization" in headers else "-"
-        line = f"{request.method} {request.target.decode('latin-1')} HTTP/{request.version}"
-        text = (
-            f'{request.client[0]} - {user} {self._clock.access} "{_safe(line)}" {status} {length} "{referer}" "{agent}"'
-        )
-        self._write(_ACCESS, prefix, text)
+        line = f"{request.method} {_field(request.target)} HTTP/{request.version}"
+        text = f'{request.client[0]} - {user} {self._clock.access} "{line}" {status} {length} "{referer}" "{agent}"'
+        self._write(self._access, prefix, text)
 
-    def _write(self, logger: logging.Logger, prefix: str, text: str) -> None:
-        handler = logs.line_handler(logger)
+    def _write(self, channel: _Channel, prefix: str, text: str) -> None:
+        if not self._gathering:
+            self._gather()
+        handler = channel.handler
         if handler is None:
-            logger.info("%s", text)
-        elif logger.filters and logs.PROBE in text:
-            return
-        elif handler.add_line(f"{prefix}{logger.name} - {text}\n"):
+            channel.logger.info("%s", text)
+        elif not (channel.drops_probes and logs.PROBE in text):
+            handler.add_line(f"{prefix}{channel.logger.name} - {text}\n")
             if self._call_later is None:
                 handler.write_lines()
-            else:
-                self._call_later(BATCH_S, handler.write_lines)
+
+    def _gather(self) -> None:
+        """Look at the loggers, and have the lines written after a while that are kept from now on."""
+        self._server.look()
+        self._access.look()
+        if self._call_later is not None:
+            self._gathering = True
+            self._call_later(BATCH_S, self._write_gathered)
+
+    def _write_gathered(self) -> None:
+        self._gathering = False
+        for channel in (self._server, self._access):
+            if channel.handler is not None:
+                channel.handler.write_lines()
 
 
 def _one_line(text: str) -> str:
@@ -75,6 +113,16 @@ def _one_line(text: str) -> str:
 def _safe(text: str) -> str:
     """Return the text with control characters and quotes escaped, so that it stays one line and one field."""
     return text if text.isalnum() or (text.isprintable() and '"' not in text) else text.translate(_UNSAFE)
+
+
+@functools.lru_cache(256)
+def _usual_field(value: bytes) -> str:
+    return _safe(value.decode("latin-1"))
+
+
+def _field(value: bytes) -> str:
+    """Return a header value or request target as the access line has it."""
+    return _usual_field(value) if len(value) <= _USUAL_BYTES else _safe(value.decode("latin-1"))
 
 
 def _user(authorization: bytes) -> str:

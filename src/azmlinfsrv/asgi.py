@@ -53,7 +53,7 @@ class ScoringApp:
     def _start(self) -> None:
         if self._thread is None:
             loop = asyncio.get_running_loop()
-            self._runner.completions.attach(loop.call_soon_threadsafe)
+            self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
             self._runner.watch_deadlines(loop)
             self._thread = threading.Thread(target=self._runner.serve, name="scoring", daemon=True)
             self._thread.start()

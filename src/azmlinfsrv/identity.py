@@ -15,6 +15,8 @@ NO_REQUEST = "00000000-0000-0000-0000-000000000000"
 MAX_LENGTH = 100
 
 _POOL_IDS = 256
+# The hexadecimal digit with its two highest bits replaced by the variant of RFC 9562, 4.1.
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 class RequestIds(NamedTuple):
@@ -38,18 +40,18 @@ class IdSource:
     """
 
     def __init__(self) -> None:
-        self._pool = b""
+        self._pool = ""
         self._next = 0
 
     def new(self) -> str:
         """Return a new id of 36 characters."""
         start = self._next
         if start >= len(self._pool):
-            self._pool = os.urandom(16 * _POOL_IDS)
+            self._pool = os.urandom(16 * _POOL_IDS).hex()
             start = 0
-        self._next = start + 16
-        h = self._pool[start : start + 16].hex()
-        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+        self._next = start + 32
+        h = self._pool[start : start + 32]
+        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANTS[h[16]]}{h[17:20]}-{h[20:]}"
 
 
 def resolve_ids(request_id: str, legacy_id: str, client_id: str, source: IdSource) -> RequestIds:

@@ -54,17 +54,17 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # no subscr
         super().__init__(stream)
         self._lines: list[str] = []
 
-    def add_line(self, line: str) -> bool:
-        """Keep a line (with its end) until the next write; returns whether it is the first that is kept."""
+    def add_line(self, line: str) -> None:
+        """Keep a line (with its end) until the next write."""
         self._lines.append(line)
-        return len(self._lines) == 1
 
     def write_lines(self) -> None:
         """Write the lines that are kept."""
         if not self._lines:
             return
         with self.lock:  # type: ignore[union-attr]  # always made by logging.Handler
-            lines, self._lines = self._lines, []
+            lines = self._lines[:]
+            del self._lines[: len(lines)]  # not those that another thread has added meanwhile
             try:
                 self.stream.write("".join(lines))
                 self.flush()
@@ -156,19 +156,22 @@ class LineClock:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._second = -1
+        self._second = self._millisecond = -1
         self._process = os.getpid()
-        self._log = ""
+        self._log = self._prefix = ""
         self.access = ""
         self._http = ""
 
     def prefix(self) -> str:
         """Return the time of now, the level I and the process, as the format has them; refreshes the other times."""
-        now = self._now()
-        second = int(now)
-        if second != self._second:
-            self._refresh(second)
-        return f"{self._log},{int((now - second) * 1000):03d} I [{self._process}] "
+        millisecond = int(self._now() * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            second, rest = divmod(millisecond, 1000)
+            if second != self._second:
+                self._refresh(second)
+            self._prefix = f"{self._log},{rest:03d} I [{self._process}] "
+        return self._prefix
 
     def http_date(self) -> str:
         """Return the time of now as a Date field has it (RFC 9110, 5.6.7)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from azmlinfsrv.messages import Request
 from azmlinfsrv.wire import Limits
 
 _INVALID = "The request is not valid HTTP/1.1"
+# Request targets up to this length are remembered: most requests ask for the same few.
+_USUAL_BYTES = 128
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
 # A request line with a method that llhttp does not know (RFC 9112, 3).
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ ]+ HTTP/1\.[01]\r?\n")
@@ -53,6 +56,7 @@ class RequestParser:
         self._parser = httptools.HttpRequestParser(self)
         self._error: ProtocolError | None = None
         self._url = b""
+        self._version = "1.1"
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._header_bytes = self._body_bytes = self._raw_bytes = 0
@@ -86,15 +90,16 @@ class RequestParser:
 
     def known(self) -> Request:
         """Return a request of what has been received of it."""
-        path, query = _split_target(self._url)
+        target = self._url
+        path, query = _split_usual(target) if len(target) <= _USUAL_BYTES else _split_target(target)
         return Request(
-            self._parser.get_method().decode("latin-1") if self._url else "",
-            self._url,
+            self._parser.get_method().decode("latin-1") if target else "",
+            target,
             path,
             query,
             self._headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
-            self._parser.get_http_version() if self.in_body else "1.1",
+            self._version if self.in_body else "1.1",
             self._client,
             time.perf_counter(),
             self._scheme,
@@ -141,7 +146,7 @@ class RequestParser:
         headers = self._headers
         if self._header_bytes + len(self._url) > self._limits.header_bytes:
             self._fail("The request header is too large", 431)
-        version = self._parser.get_http_version()
+        version = self._version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._fail(f"HTTP version {version} is not supported", 505)
         self._check_host(headers.get(b"host"), version)
@@ -242,3 +247,6 @@ def _split_target(target: bytes) -> tuple[str, bytes]:
         path = b"/" + path.lstrip(b"/")
     text = path.decode("utf-8", "replace")
     return (unquote(text) if "%" in text else text), query
+
+
+_split_usual = functools.lru_cache(256)(_split_target)

@@ -1,7 +1,8 @@
 """The queue between the I/O thread and the user's code, and the three ways to call it.
 
-Jobs go in on the I/O thread, are scored on a scoring thread, and their answers come back to the I/O loop: those
-that are ready share one wake-up.
+Jobs go in on the I/O thread, are scored on a scoring thread, and their answers come back to the I/O loop. Waking a
+thread costs more than scoring a small request, so both ways share wake-ups: the jobs that one turn of the I/O loop
+brought go in together, and the answers that are ready come back together.
 """
 
 from __future__ import annotations
@@ -28,15 +29,13 @@ STREAM_LIMIT_BYTES = 256 * 1024
 _LONGEST_WAIT_S = 3600.0
 
 Done = Callable[[Request, Response], None]
+_Job = tuple[Request, Done]
 CallSoon = Callable[..., Any]
 Drain = Callable[[], None]
 
 
-def _nothing() -> None:
+def _nothing(*_: Any) -> None:
     pass
-
-
-_NUDGE: tuple[Request, Done] = (Request("", b"", "", b"", {}, b"", "", ("", 0), 0.0), lambda *_: None)
 
 
 class Completions:
@@ -93,18 +92,32 @@ class Runner:
         self._scorer = scorer
         self._timeout_ms = timeout_ms
         self._write_timeout_s = write_timeout_ms / 1000
-        self._jobs: queue.SimpleQueue[tuple[Request, Done] | None] = queue.SimpleQueue()
+        self._gathered: list[_Job] = []
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._deadlines: list[Deadline] = []
         self._pending = 0
         self.answered = 0
         self.enough = 0
         self.on_enough: Callable[[], None] = _nothing
         self.completions = Completions()
+        self._call_soon: CallSoon = _nothing
+
+    def attach(self, call_soon: CallSoon, call_soon_threadsafe: CallSoon) -> None:
+        """Say how the I/O loop calls functions; called before anything is submitted."""
+        self._call_soon = call_soon
+        self.completions.attach(call_soon_threadsafe)
 
     def submit(self, request: Request, done: Done) -> None:
         """Queue a request; `done` gets its response on the I/O thread. Called on the I/O thread."""
         self._pending += 1
-        self._jobs.put((request, done))
+        self._gathered.append((request, done))
+        if len(self._gathered) == 1:
+            self._call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Queue the jobs that have gathered while the I/O loop looked at its connections."""
+        jobs, self._gathered = self._gathered, []
+        self._jobs.put(jobs)
 
     @property
     def pending(self) -> int:
@@ -120,7 +133,7 @@ class Runner:
 
         A signal that arrives while the main thread goes to sleep does not wake it.
         """
-        self._jobs.put(_NUDGE)
+        self._jobs.put([])
 
     def serve(self) -> None:
         """Score until `stop`, on the calling thread: the main thread, where users' code expects to be."""
@@ -149,17 +162,15 @@ class Runner:
         get, score, call, post = self._jobs.get, self._scorer.score, deadline.call, self.completions.post
         drain = self._drain
         try:
-            while (job := get()) is not None:
-                if job is _NUDGE:
-                    continue
-                request, done = job
-                capture.enter_request(request.ids.request_id)
-                response = score(request, call)
-                post(self._complete, request, response, done)
-                if response.stream is not None:
-                    self._pump(request, response.stream)
-                drain()
-                del job, request, done, response  # a large body must not live on until the next request
+            while (jobs := get()) is not None:
+                for request, done in jobs:
+                    capture.enter_request(request.ids.request_id)
+                    response = score(request, call)
+                    post(self._complete, request, response, done)
+                    if response.stream is not None:
+                        self._pump(request, response.stream)
+                    drain()
+                jobs = request = done = response = None  # type: ignore[assignment]  # a large body must not live on
         finally:
             self._deadlines.remove(deadline)
             undo()
@@ -217,6 +228,12 @@ class ThreadsRunner(Runner):
         self._threads = threads
         self._stopped: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
+    def _hand_over(self) -> None:
+        """Queue each job for itself: any thread may take it."""
+        jobs, self._gathered = self._gathered, []
+        for job in jobs:
+            self._jobs.put([job])
+
     def stop(self) -> None:
         """See `Runner.stop`."""
         self._stopped.put(True)
@@ -249,7 +266,7 @@ class AsyncRunner(Runner):
     ) -> None:
         super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
         self._limit = limit
-        self._waiting: deque[tuple[Request, Done]] = deque()
+        self._waiting: deque[_Job] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()

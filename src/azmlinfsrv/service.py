@@ -119,9 +119,9 @@ class Service:
         log = RequestLog(clock, loop.call_later)
         self._app = make_app(self._loaded, settings, self._runner, log)
         self._connections = Connections(self._app, limits_of(settings), clock, loop.time)
+        self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
         for sock in self._sockets:
             self._servers.append(await loop.create_server(self._connections, sock=sock, backlog=BACKLOG))
-        self._runner.completions.attach(loop.call_soon_threadsafe)
         if self._signals is not None:
             loop.add_reader(self._signals, self._read_signals, self._signals)
         self._tick()

@@ -150,7 +150,7 @@ class Stage:
         self.io = Io()
         self.thread = threading.Thread(target=self._serve, name="serve")
         self.ended_by: BaseException | None = None
-        runner.completions.attach(self.io.call_soon)
+        runner.attach(lambda function: function(), self.io.call_soon)
 
     def _serve(self) -> None:
         try:
@@ -259,6 +259,28 @@ def test_completions_share_a_wake_up() -> None:
     completions.post(lambda *args: made.append(args), 5, "x")
     io.until(lambda: len(made) == 6)
     assert io.wakeups == 2
+
+
+def test_jobs_of_one_turn_go_in_together() -> None:
+    """What one turn of the I/O loop brought wakes the scoring thread once, in order."""
+    seen: list[str] = []
+
+    def run(data: str) -> str:
+        seen.append(data)
+        return data
+
+    with serving(run) as stage:
+        turns: list[Callable[[], None]] = []
+        stage.runner.attach(turns.append, stage.io.call_soon)
+        exchanges = [stage.submit(str(number)) for number in range(3)]
+        assert len(turns) == 1
+        assert seen == []
+        turns.pop()()
+        stage.wait(*exchanges)
+        later = stage.submit("later")
+        turns.pop()()
+        stage.wait(later)
+    assert seen == ["0", "1", "2", "later"]
 
 
 def test_completions_wait_for_a_loop() -> None:
@@ -777,7 +799,7 @@ def test_the_main_thread_is_interrupted_by_a_signal() -> None:
                 break
         runner.stop()
 
-    runner.completions.attach(lambda function: function())
+    runner.attach(lambda function: function(), lambda function: function())
     runner.submit(exchange.request, exchange.done)
     thread = threading.Thread(target=io)
     thread.start()
