@@ -8,56 +8,9 @@ import pytest
 
 from azmlinfsrv.setting import Row, Spec
 from azmlinfsrv.settings import Settings, rows
+from tests.documented import KEYS, VARIABLES
 
 ROWS = list(rows().values())
-
-# `inference-server.md`, "Environment variables (dynamic configuration)".
-DOCUMENTED_VARIABLES = [
-    "AML_APP_ROOT",
-    "AML_SERVER_ROOT",
-    "AML_ENTRY_SCRIPT",
-    "AML_SOURCE_DIRECTORY",
-    "AZUREML_MODEL_DIR",
-    "SERVER_VERSION_LOG_RESPONSE_ENABLED",
-    "AML_CORS_ORIGINS",
-    "SERVICE_NAME",
-    "SERVICE_PATH_PREFIX",
-    "SERVICE_VERSION",
-    "SCORING_TIMEOUT_MS",
-    "WORKER_COUNT",
-    "WORKER_TIMEOUT",
-    "WORKER_PRELOAD",
-    "AZUREML_LOG_LEVEL",
-    "AML_DBG_MODEL_INFO",
-    "AML_APP_INSIGHTS_ENABLED",
-    "AML_APP_INSIGHTS_KEY",
-    "AML_APP_INSIGHTS_ENDPOINT",
-    "AML_MODEL_DC_STORAGE_ENABLED",
-    "HOSTNAME",
-    "WORKSPACE_NAME",
-    "AZUREML_CONFIG_FILE",
-]
-
-# `inference-server.md`, "Load Server Config from JSON": key and default.
-DOCUMENTED_KEYS = {
-    "AML_APP_ROOT": "/var/azureml-app",
-    "AZUREML_SOURCE_DIRECTORY": None,
-    "AZUREML_ENTRY_SCRIPT": None,
-    "SERVICE_NAME": "ML service",
-    "WORKSPACE_NAME": "",
-    "SERVICE_PATH_PREFIX": "",
-    "SERVICE_VERSION": "1.0",
-    "SCORING_TIMEOUT_MS": 3600 * 1000,
-    "AML_FLASK_ONE_COMPATIBILITY": True,
-    "AML_APP_INSIGHTS_ENABLED": False,
-    "AML_APP_INSIGHTS_KEY": None,
-    "AML_MODEL_DC_STORAGE_ENABLED": False,
-    "APP_INSIGHTS_LOG_RESPONSE_ENABLED": True,
-    "AML_CORS_ORIGINS": None,
-    "AZUREML_MODEL_DIR": None,
-    "HOSTNAME": "Unknown",
-    "AZUREML_DEBUG_PORT": None,
-}
 
 UNITS = {"_ms": "milliseconds", "_s": "seconds", "_bytes": "bytes"}
 
@@ -80,19 +33,19 @@ def row_of(variable: str) -> Row:
     return found
 
 
-@pytest.mark.parametrize("variable", DOCUMENTED_VARIABLES)
+@pytest.mark.parametrize("variable", VARIABLES)
 def test_documented_variables_are_in_the_table(variable: str) -> None:
     """Exactly one row answers to each documented environment variable."""
     assert row_of(variable)
 
 
-@pytest.mark.parametrize("key", [*DOCUMENTED_KEYS, "AZUREML_LOG_LEVEL"])
+@pytest.mark.parametrize("key", KEYS)
 def test_documented_keys_may_stand_in_the_file(key: str) -> None:
     """Each documented key of config.json belongs to a row that the file may set."""
     assert row_of(key).spec.in_file
 
 
-@pytest.mark.parametrize(("key", "default"), DOCUMENTED_KEYS.items())
+@pytest.mark.parametrize(("key", "default"), KEYS.items())
 def test_defaults_are_the_documented_ones(key: str, default: object) -> None:
     """A setting that no source gives has the default of the document."""
     row = row_of(key)
