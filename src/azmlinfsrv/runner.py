@@ -229,7 +229,7 @@ class ThreadsRunner(Runner):
         self._stopped: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def _hand_over(self) -> None:
-        """Queue each job for itself: any thread may take it."""
+        """Queue each job for itself: the threads share them."""
         jobs, self._gathered = self._gathered, []
         for job in jobs:
             self._jobs.put([job])
@@ -272,10 +272,11 @@ class AsyncRunner(Runner):
         self._stopping = asyncio.Event()
         self._interrupt: StopServing | None = None
 
-    def submit(self, request: Request, done: Done) -> None:
-        """See `Runner.submit`."""
-        self._pending += 1
-        self._loop.call_soon_threadsafe(self._accept, request, done)
+    def _hand_over(self) -> None:
+        """See `Runner`."""
+        jobs, self._gathered = self._gathered, []
+        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
+            self._loop.call_soon_threadsafe(self._accept, jobs)
 
     def stop(self) -> None:
         """See `Runner.stop`."""
@@ -304,8 +305,8 @@ class AsyncRunner(Runner):
         while self._tasks and self._interrupt is None:
             await asyncio.wait(self._tasks, timeout=_LONGEST_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
 
-    def _accept(self, request: Request, done: Done) -> None:
-        self._waiting.append((request, done))
+    def _accept(self, jobs: list[_Job]) -> None:
+        self._waiting += jobs
         self._start_waiting()
 
     def _start_waiting(self) -> None:
