@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.ports import ReservedPort
 
 from .cases import Request, ServerBlock
 from .client import Answer, exchange, get
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 READY_S = 40.0
+POLL_S = 0.02
 STOP_S = 20.0
 LINE_S = 4.0
 FENCE = "/-fence-"
@@ -57,25 +58,21 @@ class Observation:
     saw: dict[str, Any] = field(default_factory=dict)
 
 
-def free_port() -> int:
-    """A port with five digits that nobody listens on, outside the range of outgoing connections."""
-    while True:
-        port = random.SystemRandom().randrange(20000, 32000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-            return port
-
-
 class ServerProcess:
-    """A server under observation. Use it as a context manager: whatever happens, the process ends."""
+    """A server under observation. Use it as a context manager: whatever happens, the process ends.
 
-    def __init__(self, command: list[str], block: ServerBlock, root: Path) -> None:
+    Args:
+        command: Command that starts it, without the arguments of the block.
+        block: What to lay out, start and ask.
+        root: Folder to lay out in.
+        ports: Serving port and health port, which stay reserved as long as the server runs.
+    """
+
+    def __init__(
+        self, command: list[str], block: ServerBlock, root: Path, ports: tuple[ReservedPort, ReservedPort]
+    ) -> None:
         self.block = block
-        self.seen = Observation(root, (free_port(), free_port()))
+        self.seen = Observation(root, (ports[0].number, ports[1].number))
         self._names = {
             "{port}": str(self.seen.ports[0]),
             "{health_port}": str(self.seen.ports[1]),
@@ -84,8 +81,9 @@ class ServerProcess:
         }
         self._lay_out()
         self._stdout, self._stderr = LogFile(root / "stdout"), LogFile(root / "stderr")
-        self._blocker = self._occupy() if block.occupied else None
         self._fenced = block.fenced
+        if block.occupied:
+            ports[0].occupy()
         with self._stdout.path.open("wb") as out, self._stderr.path.open("wb") as err:
             self._process = subprocess.Popen(
                 [*command, *(self._fill(arg) for arg in block.args)],
@@ -103,8 +101,6 @@ class ServerProcess:
 
     def __exit__(self, *_: object) -> None:
         """End the process, with its workers, if it is still there."""
-        if self._blocker:
-            self._blocker.close()
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -155,12 +151,6 @@ class ServerProcess:
         }
         return base | {name: self._fill(value) for name, value in self.block.env.items()}
 
-    def _occupy(self) -> socket.socket:
-        blocker = socket.socket()
-        blocker.bind(("", self.seen.ports[0]))
-        blocker.listen(1)
-        return blocker
-
     def _gone(self) -> bool:
         return self._process.poll() is not None
 
@@ -174,7 +164,8 @@ class ServerProcess:
                 return "stopped"
             if not self.block.occupied and self._healthy():
                 return "ready"
-            time.sleep(0.02)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(POLL_S)
         return "silent"
 
     def _healthy(self) -> bool:
