@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 READY_S = 40.0
 POLL_S = 0.02
 STOP_S = 20.0
-LINE_S = 4.0
+LINE_S = 20.0
 FENCE = "/-fence-"
-READY_LINE = "ready for serving traffic"  # may be written after the first answer, by another thread
-READY_LINE_S = 0.5
+READY_LINE = r"ready for serving traffic.*\n"  # may be written after the first answer, by another thread or worker
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Exchange:
 class Observation:
     """Everything one side showed for one server block.
 
-    `state` tells how the start went: "ready", "stopped" (ended by itself), "shown" or "silent" (neither in time).
+    `state` tells how the start went: "ready", "stopped" (ended by itself) or "silent" (neither in time).
     `saw` is what the script wrote down of its surroundings, keyed by name.
     """
 
@@ -106,12 +105,15 @@ class ServerProcess:
         self._process.wait()
 
     def run(self) -> Observation:
-        """Start, ask everything, stop."""
+        """Start, ask everything, stop.
+
+        Raises:
+            TimeoutError: Lines that were to tell the start or the requests apart were not written.
+        """
         self.seen.state = self._await_start()
         if self.seen.state == "ready":
+            self._await_line(rf"({READY_LINE}[\s\S]*){{{self.block.workers}}}")
             self._fence("start")
-            if self._fenced:
-                self._stdout.wait_for(READY_LINE, READY_LINE_S, self._gone)
         self.seen.start = self._taken("start")
         if self.seen.state == "ready":
             for number, request in enumerate(self.block.requests):
@@ -155,9 +157,6 @@ class ServerProcess:
         return self._process.poll() is not None
 
     def _await_start(self) -> str:
-        if self.block.ends == "shows":
-            self._stdout.wait_for(self.block.until, READY_S, self._gone)
-            return "stopped" if self._gone() else "shown"
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
             if self._gone():
@@ -191,7 +190,13 @@ class ServerProcess:
             get(FENCE + name, self.seen.ports[0])
         except OSError:
             return
-        self._fenced = self._stdout.wait_for(f"{FENCE}{name}.*\n", LINE_S, self._gone)
+        self._await_line(f"{FENCE}{name}.*\n")
+
+    def _await_line(self, pattern: str) -> None:
+        if not self._stdout.wait_for(pattern, LINE_S, self._gone):
+            self._fenced = False
+            if not self._gone():
+                raise TimeoutError(f"{self.block.id}: nothing on standard output matches {pattern!r}")
 
     def _taken(self, name: str) -> Exchange:
         if not self._fenced and name:
