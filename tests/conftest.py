@@ -6,12 +6,14 @@ import os
 import shutil
 import textwrap
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from tests.servers import RunningServer, free_port, server_command, server_environment
+from tests.ports import ReservedPort
+from tests.servers import RunningServer, server_command, server_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -34,7 +36,7 @@ class StartServer(Protocol):
         cwd: Path | None = None,
         wait: bool = True,
     ) -> RunningServer:
-        """Start a server on a free port.
+        """Start a server on a port of its own.
 
         Args:
             script: path of the scoring script, or its source, which is written to a file; None starts none.
@@ -80,6 +82,7 @@ def require_program() -> RequireProgram:
 def server(tmp_path: Path) -> Iterator[StartServer]:
     """A function that starts servers; each is stopped after the test and must leave nothing running."""
     started: list[RunningServer] = []
+    ports = ExitStack()
 
     def start(
         script: str | Path | None,
@@ -93,7 +96,7 @@ def server(tmp_path: Path) -> Iterator[StartServer]:
         if isinstance(script, str):
             source, script = script, folder / "score.py"
             script.write_text(textwrap.dedent(source), "utf-8")
-        port = free_port()
+        port = ports.enter_context(ReservedPort()).number
         command = server_command(script, port, args)
         running = RunningServer(command, port, folder, server_environment(env or {}), cwd)
         started.append(running)
@@ -101,8 +104,9 @@ def server(tmp_path: Path) -> Iterator[StartServer]:
             running.wait_ready()
         return running
 
-    yield start
-    failures = [failure for running in started if (failure := _stop(running))]
+    with ports:
+        yield start
+        failures = [failure for running in started if (failure := _stop(running))]
     assert not failures, "\n".join(failures)
 
 

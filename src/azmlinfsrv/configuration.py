@@ -106,6 +106,8 @@ def _from_arguments(arguments: Mapping[str, Any], cwd: str) -> _Found:
     found: _Found = {}
     for name, value in arguments.items():
         if name in ("entry_script", "config_file"):
+            if not value:
+                continue  # release 1.5.1 takes an empty name for none
             value = os.path.realpath(os.path.join(cwd, value))
         found[name] = (value, f"command line ({rows()[name].spec.flag})")
     if "app_insights_key" in found:

@@ -32,8 +32,8 @@ SERVER_KEYS = frozenset(
         "files",
         "copies",
         "ends",
-        "until",
         "unordered",
+        "workers",
         "occupied",
         "fenced",
         "cwd",
@@ -85,8 +85,7 @@ class Request:
 class ServerBlock:
     """One server to start on each side, and what is asked of it.
 
-    `ends` is "ready" (serves until it is told to stop), "stops" (ends by itself while starting), or "shows"
-    (ready or not, is watched until a line that matches `until`, then told to stop).
+    `ends` is "ready" (serves until it is told to stop) or "stops" (ends by itself while starting).
     """
 
     id: str
@@ -95,8 +94,8 @@ class ServerBlock:
     env: Mapping[str, str]
     files: Mapping[str, bytes]
     ends: str
-    until: str
     unordered: bool
+    workers: int
     occupied: bool
     fenced: bool
     cwd: str
@@ -230,8 +229,8 @@ def parse_server(data: Mapping[str, Any], group: str, sets: Mapping[str, Any]) -
         env=data.get("env", {}),
         files=laid_out_files(data),
         ends=data.get("ends", "ready"),
-        until=data.get("until", ""),
         unordered=data.get("unordered", False),
+        workers=data.get("workers", 1),
         occupied=data.get("occupied", False),
         fenced=data.get("fenced", True),
         cwd=data.get("cwd", "app"),

@@ -17,7 +17,8 @@ END = "<!-- end of differences -->"
 def section(difference: Difference) -> str:
     """What the reader learns of one difference; a sentence a line."""
     sentences = difference.why.replace("; ", ";\n").replace(". ", ".\n")
-    return f"### {difference.title}\n\n{sentences}\n\nSpecification: “{difference.says.strip('| ')}”\n"
+    line = (difference.detail or difference.says).strip("| ")
+    return f"### {difference.title}\n\n{sentences}\n\nSpecification: “{line}”\n"
 
 
 def generated(differences: list[Difference]) -> str:

@@ -54,6 +54,8 @@ class Difference:
         why: Why it differs.
         source: Document that says so, under the shared folder beside the project.
         says: A line of it, or a part of a line, to the letter.
+        detail_source: Where that line refers to another document: that one.
+        detail: The line there, or a part of it.
     """
 
     id: str
@@ -64,6 +66,8 @@ class Difference:
     why: str
     source: str
     says: str
+    detail_source: str = ""
+    detail: str = ""
 
     def is_about(self, case_id: str) -> bool:
         """Whether a case is among those that may differ."""
@@ -103,6 +107,8 @@ def parse_difference(table: Mapping[str, Any], shared: Mapping[str, Any]) -> Dif
         why=table["why"],
         source=table["source"],
         says=table["says"],
+        detail_source=table.get("detail_source", ""),
+        detail=table.get("detail", ""),
     )
 
 

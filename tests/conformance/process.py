@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.ports import ReservedPort
 
 from .cases import Request, ServerBlock
 from .client import Answer, exchange, get
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 READY_S = 40.0
+POLL_S = 0.02
 STOP_S = 20.0
-LINE_S = 4.0
+LINE_S = 20.0
 FENCE = "/-fence-"
-READY_LINE = "ready for serving traffic"  # may be written after the first answer, by another thread
-READY_LINE_S = 0.5
+READY_LINE = r"ready for serving traffic.*\n"  # may be written after the first answer, by another thread or worker
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Exchange:
 class Observation:
     """Everything one side showed for one server block.
 
-    `state` tells how the start went: "ready", "stopped" (ended by itself), "shown" or "silent" (neither in time).
+    `state` tells how the start went: "ready", "stopped" (ended by itself) or "silent" (neither in time).
     `saw` is what the script wrote down of its surroundings, keyed by name.
     """
 
@@ -57,25 +57,21 @@ class Observation:
     saw: dict[str, Any] = field(default_factory=dict)
 
 
-def free_port() -> int:
-    """A port with five digits that nobody listens on, outside the range of outgoing connections."""
-    while True:
-        port = random.SystemRandom().randrange(20000, 32000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-            return port
-
-
 class ServerProcess:
-    """A server under observation. Use it as a context manager: whatever happens, the process ends."""
+    """A server under observation. Use it as a context manager: whatever happens, the process ends.
 
-    def __init__(self, command: list[str], block: ServerBlock, root: Path) -> None:
+    Args:
+        command: Command that starts it, without the arguments of the block.
+        block: What to lay out, start and ask.
+        root: Folder to lay out in.
+        ports: Serving port and health port, which stay reserved as long as the server runs.
+    """
+
+    def __init__(
+        self, command: list[str], block: ServerBlock, root: Path, ports: tuple[ReservedPort, ReservedPort]
+    ) -> None:
         self.block = block
-        self.seen = Observation(root, (free_port(), free_port()))
+        self.seen = Observation(root, (ports[0].number, ports[1].number))
         self._names = {
             "{port}": str(self.seen.ports[0]),
             "{health_port}": str(self.seen.ports[1]),
@@ -84,8 +80,9 @@ class ServerProcess:
         }
         self._lay_out()
         self._stdout, self._stderr = LogFile(root / "stdout"), LogFile(root / "stderr")
-        self._blocker = self._occupy() if block.occupied else None
         self._fenced = block.fenced
+        if block.occupied:
+            ports[0].occupy()
         with self._stdout.path.open("wb") as out, self._stderr.path.open("wb") as err:
             self._process = subprocess.Popen(
                 [*command, *(self._fill(arg) for arg in block.args)],
@@ -103,19 +100,20 @@ class ServerProcess:
 
     def __exit__(self, *_: object) -> None:
         """End the process, with its workers, if it is still there."""
-        if self._blocker:
-            self._blocker.close()
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def run(self) -> Observation:
-        """Start, ask everything, stop."""
+        """Start, ask everything, stop.
+
+        Raises:
+            TimeoutError: Lines that were to tell the start or the requests apart were not written.
+        """
         self.seen.state = self._await_start()
         if self.seen.state == "ready":
+            self._await_line(rf"({READY_LINE}[\s\S]*){{{self.block.workers}}}")
             self._fence("start")
-            if self._fenced:
-                self._stdout.wait_for(READY_LINE, READY_LINE_S, self._gone)
         self.seen.start = self._taken("start")
         if self.seen.state == "ready":
             for number, request in enumerate(self.block.requests):
@@ -155,26 +153,18 @@ class ServerProcess:
         }
         return base | {name: self._fill(value) for name, value in self.block.env.items()}
 
-    def _occupy(self) -> socket.socket:
-        blocker = socket.socket()
-        blocker.bind(("", self.seen.ports[0]))
-        blocker.listen(1)
-        return blocker
-
     def _gone(self) -> bool:
         return self._process.poll() is not None
 
     def _await_start(self) -> str:
-        if self.block.ends == "shows":
-            self._stdout.wait_for(self.block.until, READY_S, self._gone)
-            return "stopped" if self._gone() else "shown"
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
             if self._gone():
                 return "stopped"
             if not self.block.occupied and self._healthy():
                 return "ready"
-            time.sleep(0.02)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(POLL_S)
         return "silent"
 
     def _healthy(self) -> bool:
@@ -200,7 +190,13 @@ class ServerProcess:
             get(FENCE + name, self.seen.ports[0])
         except OSError:
             return
-        self._fenced = self._stdout.wait_for(f"{FENCE}{name}.*\n", LINE_S, self._gone)
+        self._await_line(f"{FENCE}{name}.*\n")
+
+    def _await_line(self, pattern: str) -> None:
+        if not self._stdout.wait_for(pattern, LINE_S, self._gone):
+            self._fenced = False
+            if not self._gone():
+                raise TimeoutError(f"{self.block.id}: nothing on standard output matches {pattern!r}")
 
     def _taken(self, name: str) -> Exchange:
         if not self._fenced and name:

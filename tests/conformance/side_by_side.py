@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.ports import ReservedPort
+
 from .cases import ServerBlock
 from .compare import Item, compare_exchange, compare_process
 from .normalise import Normaliser
@@ -66,7 +68,11 @@ class SideBySide:
 
     def _observe(self, block: ServerBlock, side: str, root: Path) -> Observation:
         root.mkdir(parents=True)
-        with ServerProcess(self._commands[side], block, root) as server:
+        with (
+            ReservedPort() as port,
+            ReservedPort() as health,
+            ServerProcess(self._commands[side], block, root, (port, health)) as server,
+        ):
             return server.run()
 
 

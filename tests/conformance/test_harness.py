@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+import sys
+
 import pytest
+
+from tests.ports import ReservedPort
 
 from .cases import CaseError, load_blocks, parse_request
 from .client import Answer
@@ -47,11 +53,12 @@ def test_unknown_key_is_refused() -> None:
 
 @pytest.mark.parametrize("entry", load_differences(), ids=lambda entry: entry.id)
 def test_difference_quotes_its_source(entry: Difference) -> None:
-    """The line that allows a difference stands in the document that it names."""
-    source = SHARED / entry.source
+    """The lines that allow a difference stand in the documents that it names."""
     if not SHARED.is_dir():
         pytest.skip("the shared folder is not beside the project")
-    assert entry.says in source.read_text("utf-8")
+    assert entry.says in (SHARED / entry.source).read_text("utf-8")
+    if entry.detail_source:
+        assert entry.detail in (SHARED / entry.detail_source).read_text("utf-8")
 
 
 def test_differences_have_ids_of_their_own() -> None:
@@ -63,6 +70,26 @@ def test_differences_have_ids_of_their_own() -> None:
 def test_document_is_up_to_date() -> None:
     """The documentation lists exactly the intended differences."""
     assert not outdated(), f"run python -m tests.conformance.compatibility to write {DOCUMENT.name} anew"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a server listen on a port that is held")
+def test_reserved_port_is_a_server_s_alone() -> None:
+    """A server can listen on a reserved port; one that has not been told of it cannot, nor any once it is occupied."""
+
+    def listen(reuse: bool) -> int:
+        with socket.socket() as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+            try:
+                server.bind(("127.0.0.1", port.number))
+                server.listen()
+            except OSError as error:
+                return error.errno or 0
+        return 0
+
+    with ReservedPort() as port:
+        assert [listen(True), listen(True), listen(False)] == [0, 0, errno.EADDRINUSE]
+        port.occupy()
+        assert listen(True) == errno.EADDRINUSE
 
 
 def test_changed_wire_string_is_found(sides: tuple[Normaliser, Normaliser]) -> None:

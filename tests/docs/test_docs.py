@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import pytest
 
 from azmlinfsrv.settings import rows
 from tests.documented import KEYS, VARIABLES
+from tests.ports import ReservedPort
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -43,11 +43,11 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port for one server at a time."""
+    with ReservedPort() as reserved:
+        yield reserved.number
 
 
 @contextlib.contextmanager
@@ -56,14 +56,24 @@ def serving(command: list[str], port: int, cwd: Path, **variables: str) -> Itera
     process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **variables}, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 50
-        while process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
-                break
-        assert process.poll() is None, f"{command} ended"
+        while not is_answered(f"http://127.0.0.1:{port}/"):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+            assert process.poll() is None, f"{command} ended"
+            assert time.monotonic() < deadline, f"{command} is not ready"
         yield
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
+
+
+def is_answered(url: str) -> bool:
+    """Return whether a server answers there."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - our own server
+    except OSError:
+        return False
+    return True
 
 
 def answer(curl: str, port: int, cwd: Path) -> str:
@@ -104,13 +114,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.docs
 @pytest.mark.process
 @pytest.mark.timeout(300)
-def test_readme_example_runs() -> None:
+def test_readme_example_runs(port: int) -> None:
     """`./scripts/serve` and its curl line give the answer that the README shows."""
     found = blocks(ROOT / "README.md")
     assert found[0] == Block("sh", "./scripts/serve\n")
     assert found[1].text.startswith("curl ") and found[2].language == "json"
     assert found[3] == Block("sh", "./scripts/test\n")
-    port = free_port()
     with serving([str(ROOT / "scripts" / "serve")], port, ROOT, PORT=str(port)):
         assert json.loads(answer(found[1].text, port, ROOT)) == json.loads(found[2].text)
 
@@ -118,13 +127,12 @@ def test_readme_example_runs() -> None:
 @pytest.mark.docs
 @pytest.mark.process
 @pytest.mark.parametrize("name", ["README.md", "docs/tutorial/first-service.md"])
-def test_own_script_gives_the_answers_shown(name: str, tmp_path: Path) -> None:
+def test_own_script_gives_the_answers_shown(name: str, port: int, tmp_path: Path) -> None:
     """The page's script, served by the page's command, gives the page's answers."""
     found = blocks(ROOT / name)
     start = next(index for index, block in enumerate(found) if block.language == "python")
     (tmp_path / "score.py").write_text(found[start].text, "utf-8")
     command = next(block.text for block in found[start:] if "--entry_script score.py" in block.text)
-    port = free_port()
     checked = 0
     program = [sys.executable, "-m", "azmlinfsrv", *shlex.split(command)[1:], "--port", str(port)]
     with serving(program, port, tmp_path):
@@ -140,12 +148,11 @@ def test_own_script_gives_the_answers_shown(name: str, tmp_path: Path) -> None:
 @pytest.mark.docs
 @pytest.mark.process
 @pytest.mark.parametrize("page", SCRIPTS, ids=lambda page: page.name)
-def test_scripts_of_pages_are_served(page: Path, tmp_path: Path) -> None:
+def test_scripts_of_pages_are_served(page: Path, port: int, tmp_path: Path) -> None:
     """Every scoring script in the documents is one that the server takes, and that answers."""
     for number, block in enumerate(block for block in blocks(page) if "def run(" in block.text):
         script = tmp_path / f"score_{number}.py"
         script.write_text(block.text, "utf-8")
-        port = free_port()
         with serving(
             [sys.executable, "-m", "azmlinfsrv", "--entry_script", str(script), "--port", str(port)], port, tmp_path
         ):
@@ -161,14 +168,13 @@ def test_scripts_of_pages_are_served(page: Path, tmp_path: Path) -> None:
 @pytest.mark.docs
 @pytest.mark.process
 @pytest.mark.timeout(300)
-def test_a_client_can_be_generated(tmp_path: Path) -> None:
+def test_a_client_can_be_generated(port: int, tmp_path: Path) -> None:
     """The page's commands make a client of a typed script's document, and its program scores with it."""
     install, generate, program = (block.text for block in blocks(ROOT / "docs/how-to/generate-client.md"))
     example = ROOT / "examples" / "iris_typed"
     model = tmp_path / "example" / "model"
     shutil.copytree(example, model.parent, ignore=shutil.ignore_patterns("model"))
     subprocess.run([sys.executable, model.parent / "train.py"], check=True)
-    port = free_port()
     options = ["--entry_script", str(example / "score.py"), "--model_dir", str(model), "--port", str(port)]
     for line in install.splitlines():
         subprocess.run(

@@ -16,7 +16,8 @@ from tests.http.case import (
     REQUEST_TIMEOUT_MS,
     WRITE_TIMEOUT_MS,
 )
-from tests.servers import RunningServer, free_port, server_command, server_environment
+from tests.ports import ReservedPort
+from tests.servers import RunningServer, server_command, server_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,13 +56,19 @@ def serving(command: Sequence[str], port: int, folder: Path) -> Iterator[tuple[s
     assert not any(words in output for words in BREAKDOWNS), output[-10_000:]
 
 
-def own_server(folder: Path, *arguments: str) -> contextlib.AbstractContextManager[tuple[str, int]]:
+@contextlib.contextmanager
+def own_server(folder: Path, *arguments: str) -> Iterator[tuple[str, int]]:
     """Run the server under test with its own protocol class."""
-    port = free_port()
-    return serving(server_command(SCRIPT, port, arguments), port, folder)
+    with ReservedPort() as port:
+        command = server_command(SCRIPT, port.number, arguments)
+        with serving(command, port.number, folder) as address:
+            yield address
 
 
-def asgi_server(folder: Path) -> contextlib.AbstractContextManager[tuple[str, int]]:
+@contextlib.contextmanager
+def asgi_server(folder: Path) -> Iterator[tuple[str, int]]:
     """Run the ASGI adapter of the same application under uvicorn."""
-    port = free_port()
-    return serving([sys.executable, str(HERE / "asgi_main.py"), str(SCRIPT), str(port)], port, folder)
+    with ReservedPort() as port:
+        command = [sys.executable, str(HERE / "asgi_main.py"), str(SCRIPT), str(port.number)]
+        with serving(command, port.number, folder) as address:
+            yield address

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from tests.servers import RunningServer, free_port, server_command, server_environment
+from tests.ports import ReservedPort
+from tests.servers import RunningServer, server_command, server_environment
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -30,17 +32,18 @@ def scripts() -> Path:
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
     """A function that starts servers which the tests of a module share: those that change nothing in them."""
     servers: dict[object, RunningServer] = {}
+    stack = ExitStack()
 
     def get(name: str, *args: str, env: Mapping[str, str] | None = None) -> RunningServer:
         key = (name, args, tuple(sorted((env or {}).items())))
         if key not in servers:
-            port = free_port()
+            port = stack.enter_context(ReservedPort()).number
             command = server_command(SCRIPTS / name, port, args)
             folder = tmp_path_factory.mktemp("server")
             servers[key] = RunningServer(command, port, folder, server_environment(env or {}))
+            stack.callback(servers[key].stop)
             servers[key].wait_ready()
         return servers[key]
 
-    yield get
-    for running in servers.values():
-        running.stop()
+    with stack:
+        yield get

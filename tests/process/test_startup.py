@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from tests.conftest import StartServer
-from tests.servers import RunningServer, free_port, server_environment
+from tests.ports import ReservedPort
+from tests.servers import RunningServer, server_environment
 
 pytestmark = pytest.mark.process
 
@@ -23,12 +24,18 @@ FINE = "def init():\n    pass\n\n\ndef run(data):\n    return data\n"
 
 
 @pytest.fixture
+def unused() -> Iterator[int]:
+    """A port that nobody listens on, and that no other test is given."""
+    with ReservedPort() as port:
+        yield port.number
+
+
+@pytest.fixture
 def occupied() -> Iterator[int]:
     """A port that this test listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield listener.getsockname()[1]
+    with ReservedPort() as port:
+        port.occupy()
+        yield port.number
 
 
 def command(*arguments: str, module: str = "azmlinfsrv") -> subprocess.CompletedProcess[str]:
@@ -161,31 +168,29 @@ def is_healthy(port: int) -> bool:
 
 
 @pytest.mark.parametrize("hosting", ["gunicorn", "single"])
-def test_separate_health_endpoint(server: StartServer, hosting: str) -> None:
+def test_separate_health_endpoint(server: StartServer, unused: int, hosting: str) -> None:
     """SEPERATE_HEALTH_ENDPOINT opens a second port for probes, and the banner names both."""
-    health_port = free_port()
-    arguments = ["--hosting", hosting, "--health_port", str(health_port)]
+    arguments = ["--hosting", hosting, "--health_port", str(unused)]
     running = server(FINE, *arguments, env={"SEPERATE_HEALTH_ENDPOINT": "true"})
-    assert is_healthy(health_port) and is_healthy(running.port)
-    assert f"Liveness Probe: GET   127.0.0.1:{health_port}/" in running.stdout
+    assert is_healthy(unused) and is_healthy(running.port)
+    assert f"Liveness Probe: GET   127.0.0.1:{unused}/" in running.stdout
     assert f"Score:          POST  127.0.0.1:{running.port}/score" in running.stdout
 
 
-def test_the_health_port_is_closed_by_default(server: StartServer) -> None:
+def test_the_health_port_is_closed_by_default(server: StartServer, unused: int) -> None:
     """Without SEPERATE_HEALTH_ENDPOINT nothing listens on the health port."""
-    health_port = free_port()
-    server(FINE, "--health_port", str(health_port))
-    assert not is_healthy(health_port)
+    server(FINE, "--health_port", str(unused))
+    assert not is_healthy(unused)
 
 
 @pytest.mark.parametrize("hosting", ["gunicorn", "single"])
-def test_the_modules_of_both_names_serve(tmp_path: Path, hosting: str) -> None:
+def test_the_modules_of_both_names_serve(tmp_path: Path, unused: int, hosting: str) -> None:
     """`python -m azureml_inference_server_http` serves like `python -m azmlinfsrv`, with the command installed too."""
     script = tmp_path / "score.py"
     script.write_text(FINE)
-    port = free_port()
-    line = [sys.executable, "-m", "azureml_inference_server_http", "--entry_script", str(script), "--port", str(port)]
-    running = RunningServer([*line, "--hosting", hosting], port, tmp_path, server_environment({}))
+    line = [sys.executable, "-m", "azureml_inference_server_http", "--entry_script", str(script)]
+    command_line = [*line, "--port", str(unused), "--hosting", hosting]
+    running = RunningServer(command_line, unused, tmp_path, server_environment({}))
     try:
         running.wait_ready()
         assert running.client.post("/score", content=b"1").json() == "1"

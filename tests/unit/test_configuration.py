@@ -103,6 +103,12 @@ def test_a_path_on_the_command_line_is_relative_to_the_working_directory(sources
     assert sources.load(AZUREML_ENTRY_SCRIPT="sub/score.py").settings.entry_script == "sub/score.py"
 
 
+@pytest.mark.parametrize("name", ["entry_script", "config_file"])
+def test_an_empty_path_on_the_command_line_is_none(sources: Sources, name: str) -> None:
+    """A path that is empty is as good as not given (release 1.5.1), and not the working directory."""
+    assert getattr(sources.load({name: ""}).settings, name) is None
+
+
 def test_links_on_the_command_line_are_followed(sources: Sources, tmp_path: Path) -> None:
     """The entry script's real path counts, as in the released server: its folder is where its modules are."""
     real = tmp_path / "real"
