@@ -463,6 +463,43 @@ def test_samples_that_do_not_convert_are_warned_of() -> None:
     assert lines == ["The sample of the 'first' parameter cannot be converted by its own schema: cannot read it"]
 
 
+class _Forgetful(NumpyParameterType):  # type: ignore[misc]
+    """A parameter type that uses what a class does not have, as inference-schema does to read dates."""
+
+    def deserialize_input(self, input_data: Any) -> Any:
+        """Fail."""
+        return datetime.date.no_such_parser(input_data)  # type: ignore[attr-defined]
+
+
+class _Bare(AbstractParameterType):  # type: ignore[misc]
+    """A parameter type of the user's own that lacks what a type of a dict has."""
+
+    def deserialize_input(self, input_data: Any) -> Any:
+        """Leave it as it is."""
+        return input_data
+
+    def input_to_swagger(self) -> dict[str, Any]:
+        """Describe it."""
+        return {"type": "object", "example": self.sample_input}
+
+
+def test_samples_are_warned_of_whatever_fails() -> None:
+    """An attribute that is missing while the sample is read is warned of; one of the user's own type is not."""
+    with logged("azmlinfsrv.swagger", logging.WARNING) as lines:
+        decorated.check_samples(taking(_Forgetful(ARRAY)))
+        decorated.check_samples(taking(_Bare({"a": 1})))
+    assert [line for line in lines if "no_such_parser" in line] == lines and len(lines) == 1
+
+
+def test_samples_are_checked_without_warnings() -> None:
+    """What NumPy warns of while the sample is converted is not said at the start."""
+    with logged("azmlinfsrv.swagger", logging.WARNING) as lines:
+        decorated.check_samples(taking(NumpyParameterType(np.array(["2024-02-29T12:30"], "datetime64[s]"))))
+    assert [line.partition(": ")[2] for line in lines] == [
+        'Error parsing datetime string "2024-02-29 12:30:00,000000" at position 19'
+    ]
+
+
 @pytest.mark.parametrize("parameter_type", [NumpyParameterType(ARRAY), PandasParameterType(FRAME)])
 def test_good_samples_are_silent(parameter_type: AbstractParameterType) -> None:
     """Nothing is said of samples that convert, nor of scripts without a schema."""
