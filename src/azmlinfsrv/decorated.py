@@ -133,14 +133,22 @@ def conversion_error(error: BaseException, run: Callable[..., Any]) -> BadInputE
 def _describe(parameter_type: Any) -> str:
     """Return what a parameter must be, in words."""
     sample: Any = getattr(parameter_type, "sample_input", None)
-    if hasattr(sample, "columns"):
-        columns = ", ".join(f"{column}: {dtype}" for column, dtype in sample.dtypes.items())
-        return f"a data frame ({parameter_type.orient}) with the columns {columns}"
+    if hasattr(sample, "columns") and hasattr(sample, "dtypes"):
+        orient = getattr(parameter_type, "orient", "records")
+        return f"a data frame ({orient}) with the columns {_columns_in_words(sample)}"
     if hasattr(sample, "dtype"):
         shape = ", ".join(["*", *map(str, sample.shape[1:])]) if sample.shape else ""
         return f"an array of {sample.dtype} with the shape ({shape})"
     kind = getattr(parameter_type, "sample_data_type", None)
     return f"a value of type {getattr(kind, '__name__', 'of the sample')}"
+
+
+def _columns_in_words(frame: Any) -> str:
+    """Return the columns of a data frame, with their types where it is pandas' or Spark's."""
+    types = list(frame.dtypes.items() if hasattr(frame.dtypes, "items") else frame.dtypes)
+    if all(isinstance(pair, tuple) and len(pair) == 2 for pair in types):
+        return ", ".join(f"{column}: {kind}" for column, kind in types)
+    return ", ".join(map(str, frame.columns))
 
 
 def _content(cell: Any) -> Any:

@@ -427,6 +427,38 @@ def test_columns_are_free_where_the_shape_is() -> None:
     assert list(run(data=[{"a": 1, "new": 2}]).columns) == ["a", "new"]
 
 
+class _OtherFrame:
+    """A frame of another library than pandas."""
+
+    def __init__(self, dtypes: list[Any]) -> None:
+        self.columns = ["n", "text"]
+        self.dtypes = dtypes
+
+
+class _AnyFrame(AbstractParameterType):  # type: ignore[misc]
+    """A parameter type that knows no orient, as Spark's."""
+
+    def deserialize_input(self, input_data: Any) -> Any:
+        """Refuse."""
+        raise ValueError("no frame")
+
+    def input_to_swagger(self) -> dict[str, Any]:
+        """Describe it."""
+        return {"type": "array", "items": {}, "example": []}
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "columns"),
+    [([("n", "bigint"), ("text", "string")], "n: bigint, text: string"), ([int, str], "n, text")],
+    ids=["as Spark has them", "without names"],
+)
+def test_frames_of_other_libraries(dtypes: list[Any], columns: str) -> None:
+    """A frame that is not pandas' is told by its columns too."""
+    message = message_to(taking(_AnyFrame(_OtherFrame(dtypes))), data=5)
+    expected = f"Expected a data frame (records) with the columns {columns}: no frame"
+    assert message == f"The 'data' parameter is not valid. {expected}"
+
+
 def test_columns_that_are_renamed_are_free() -> None:
     """A script that applies the sample's names takes whatever names come."""
     with pytest.warns(DeprecationWarning, match="apply_column_names"):
