@@ -6,6 +6,7 @@ import copy
 import inspect
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from types import FunctionType, TracebackType
 from typing import Any
@@ -77,12 +78,12 @@ def check_samples(run: Callable[..., Any]) -> None:
     samples = util.get_input_schema(run).get("example", {})
     for name, parameter_type in parameter_types(run).items():
         try:
-            decorators._deserialize_input_argument(copy.deepcopy(samples.get(name)), parameter_type, name)
-        except (
-            AttributeError
-        ):  # a type of the user's own that lacks what inference-schema's have: it may never be asked
-            continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they are about requests, of which there is none yet
+                decorators._deserialize_input_argument(copy.deepcopy(samples.get(name)), parameter_type, name)
         except Exception as error:  # noqa: BLE001 - parameter types may be the user's own code
+            if isinstance(error, AttributeError) and hasattr(error.obj, "deserialize_input"):
+                continue  # a type of the user's own that lacks what inference-schema's have: it may never be asked
             logger.warning("The sample of the %r parameter cannot be converted by its own schema: %s", name, error)
 
 
@@ -132,14 +133,22 @@ def conversion_error(error: BaseException, run: Callable[..., Any]) -> BadInputE
 def _describe(parameter_type: Any) -> str:
     """Return what a parameter must be, in words."""
     sample: Any = getattr(parameter_type, "sample_input", None)
-    if hasattr(sample, "columns"):
-        columns = ", ".join(f"{column}: {dtype}" for column, dtype in sample.dtypes.items())
-        return f"a data frame ({parameter_type.orient}) with the columns {columns}"
+    if hasattr(sample, "columns") and hasattr(sample, "dtypes"):
+        orient = getattr(parameter_type, "orient", "records")
+        return f"a data frame ({orient}) with the columns {_columns_in_words(sample)}"
     if hasattr(sample, "dtype"):
         shape = ", ".join(["*", *map(str, sample.shape[1:])]) if sample.shape else ""
         return f"an array of {sample.dtype} with the shape ({shape})"
     kind = getattr(parameter_type, "sample_data_type", None)
     return f"a value of type {getattr(kind, '__name__', 'of the sample')}"
+
+
+def _columns_in_words(frame: Any) -> str:
+    """Return the columns of a data frame, with their types where it is pandas' or Spark's."""
+    types = list(frame.dtypes.items() if hasattr(frame.dtypes, "items") else frame.dtypes)
+    if all(isinstance(pair, tuple) and len(pair) == 2 for pair in types):
+        return ", ".join(f"{column}: {kind}" for column, kind in types)
+    return ", ".join(map(str, frame.columns))
 
 
 def _content(cell: Any) -> Any:

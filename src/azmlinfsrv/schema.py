@@ -79,6 +79,7 @@ class Swagger:
 
     def __init__(self, settings: Settings, run: Callable[..., Any], typed: TypedRun | None = None) -> None:
         self._documents: dict[str, Document] = {}
+        self._is_typed = typed is not None
         for version in _VERSIONS:
             generate = functools.partial(_typed_document, typed) if typed else functools.partial(_generated, run)
             document = _user_document(settings.app_root, version) or generate(settings, version)
@@ -93,8 +94,12 @@ class Swagger:
 
     @property
     def usual_version(self) -> str:
-        """The version for a client that names none: 2, or the first that the script can be described in."""
-        return next(iter(self._documents), "2")
+        """The version for a client that names none.
+
+        It is 2, as release 1.5.1 has it even where a script cannot be described in it; of a typed script it is the
+        first that there is.
+        """
+        return next(iter(self._documents), "2") if self._is_typed else "2"
 
     def document(self, version: str) -> Document:
         """Return the document of a version, as a client names it.

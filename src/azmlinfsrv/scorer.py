@@ -117,6 +117,8 @@ class Scorer:
     def _response(self, result: Any) -> Response:
         if self._typed is not None and not outputs.is_http_response(result):
             result = self._typed.plain(result)
+            if self._typed.is_null(result):
+                return outputs.json_response(200, b"null")
         return outputs.result_response(result)
 
     def raised(self, request: Request, error: BaseException) -> Response:

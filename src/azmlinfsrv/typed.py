@@ -75,6 +75,7 @@ class TypedRun:
         except pydantic.errors.PydanticUserError as error:
             raise ScriptError(f"The annotations of run() cannot be used: {_first_line(error)}") from error
         self.input_schema, self.output_schema, self.definitions = schemas
+        self._has_null = _admits_null(self.output_schema, self.definitions)
         self._describe_defaults(parameters)
         self.example = self._checked_example()
 
@@ -113,6 +114,10 @@ class TypedRun:
                     return self.from_values({**values, **as_sent})
             raise _bad_input(error, lambda: values) from None
         return arguments
+
+    def is_null(self, result: Any) -> bool:
+        """Return whether a plain result is None where the annotation has None: described, and so written, as null."""
+        return result is None and self._has_null
 
     def plain(self, result: Any) -> Any:
         """Return a result as something that JSON can hold, as its annotation says.
@@ -177,6 +182,17 @@ def _parts(schema: Any) -> Iterator[Mapping[str, Any]]:
         yield schema
     for part in schema.values() if isinstance(schema, Mapping) else schema if isinstance(schema, list) else ():
         yield from _parts(part)
+
+
+def _admits_null(schema: Mapping[str, Any], definitions: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> bool:
+    """Return whether a schema names null among what it describes."""
+    name = schema.get("$ref", "").rpartition("/")[2]
+    if name and name not in seen:
+        return _admits_null(definitions.get(name, {}), definitions, seen | {name})
+    if schema.get("type") == "null" or None in [schema.get("const", ""), *schema.get("enum", ())]:
+        return True
+    choices = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    return any(_admits_null(choice, definitions, seen) for choice in choices)
 
 
 def _first_line(error: Exception) -> str:
@@ -252,7 +268,7 @@ def _without_clashes(schemas: dict[str, Any]) -> dict[str, Any]:
 
 def _is_described(annotation: Any) -> bool:
     """Return whether a result becomes JSON of a known type: no stream, no bytes, no HTTP response."""
-    if annotation in (Any, None, type(None), bytes, bytearray) or typing.get_origin(annotation) in _STREAMS:
+    if annotation in (Any, bytes, bytearray) or typing.get_origin(annotation) in _STREAMS:
         return False
     return not _is_http(annotation) and not any(map(_is_http, typing.get_args(annotation)))
 

@@ -26,6 +26,7 @@ SERVER_KEYS = frozenset(
     {
         "name",
         "script",
+        "run",
         "args",
         "bare",
         "env",
@@ -201,7 +202,8 @@ def laid_out_files(data: Mapping[str, Any]) -> dict[str, bytes]:
         files[path] = (HERE / source).read_bytes()
     script = data.get("script")
     if script and f"app/{script}" not in files:
-        files[f"app/{script}"] = (HERE / "scripts" / script).read_bytes()
+        rest = f"\n\n{data['run']}" if "run" in data else ""
+        files[f"app/{script}"] = (HERE / "scripts" / script).read_bytes() + rest.encode()
     return files
 
 

@@ -427,6 +427,38 @@ def test_columns_are_free_where_the_shape_is() -> None:
     assert list(run(data=[{"a": 1, "new": 2}]).columns) == ["a", "new"]
 
 
+class _OtherFrame:
+    """A frame of another library than pandas."""
+
+    def __init__(self, dtypes: list[Any]) -> None:
+        self.columns = ["n", "text"]
+        self.dtypes = dtypes
+
+
+class _AnyFrame(AbstractParameterType):  # type: ignore[misc]
+    """A parameter type that knows no orient, as Spark's."""
+
+    def deserialize_input(self, input_data: Any) -> Any:
+        """Refuse."""
+        raise ValueError("no frame")
+
+    def input_to_swagger(self) -> dict[str, Any]:
+        """Describe it."""
+        return {"type": "array", "items": {}, "example": []}
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "columns"),
+    [([("n", "bigint"), ("text", "string")], "n: bigint, text: string"), ([int, str], "n, text")],
+    ids=["as Spark has them", "without names"],
+)
+def test_frames_of_other_libraries(dtypes: list[Any], columns: str) -> None:
+    """A frame that is not pandas' is told by its columns too."""
+    message = message_to(taking(_AnyFrame(_OtherFrame(dtypes))), data=5)
+    expected = f"Expected a data frame (records) with the columns {columns}: no frame"
+    assert message == f"The 'data' parameter is not valid. {expected}"
+
+
 def test_columns_that_are_renamed_are_free() -> None:
     """A script that applies the sample's names takes whatever names come."""
     with pytest.warns(DeprecationWarning, match="apply_column_names"):
@@ -461,6 +493,43 @@ def test_samples_that_do_not_convert_are_warned_of() -> None:
     with logged("azmlinfsrv.swagger", logging.WARNING) as lines:
         decorated.check_samples(broken)
     assert lines == ["The sample of the 'first' parameter cannot be converted by its own schema: cannot read it"]
+
+
+class _Forgetful(NumpyParameterType):  # type: ignore[misc]
+    """A parameter type that uses what a class does not have, as inference-schema does to read dates."""
+
+    def deserialize_input(self, input_data: Any) -> Any:
+        """Fail."""
+        return datetime.date.no_such_parser(input_data)  # type: ignore[attr-defined]
+
+
+class _Bare(AbstractParameterType):  # type: ignore[misc]
+    """A parameter type of the user's own that lacks what a type of a dict has."""
+
+    def deserialize_input(self, input_data: Any) -> Any:
+        """Leave it as it is."""
+        return input_data
+
+    def input_to_swagger(self) -> dict[str, Any]:
+        """Describe it."""
+        return {"type": "object", "example": self.sample_input}
+
+
+def test_samples_are_warned_of_whatever_fails() -> None:
+    """An attribute that is missing while the sample is read is warned of; one of the user's own type is not."""
+    with logged("azmlinfsrv.swagger", logging.WARNING) as lines:
+        decorated.check_samples(taking(_Forgetful(ARRAY)))
+        decorated.check_samples(taking(_Bare({"a": 1})))
+    assert [line for line in lines if "no_such_parser" in line] == lines and len(lines) == 1
+
+
+def test_samples_are_checked_without_warnings() -> None:
+    """What NumPy warns of while the sample is converted is not said at the start."""
+    with logged("azmlinfsrv.swagger", logging.WARNING) as lines:
+        decorated.check_samples(taking(NumpyParameterType(np.array(["2024-02-29T12:30"], "datetime64[s]"))))
+    assert [line.partition(": ")[2] for line in lines] == [
+        'Error parsing datetime string "2024-02-29 12:30:00,000000" at position 19'
+    ]
 
 
 @pytest.mark.parametrize("parameter_type", [NumpyParameterType(ARRAY), PandasParameterType(FRAME)])

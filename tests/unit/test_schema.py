@@ -374,6 +374,7 @@ def test_versions_that_a_script_cannot_have() -> None:
     assert refusal(documents, "2.0") == message.format("2.0")
     assert refusal(documents, "9") == "Swagger version [9] is not valid. Supported versions: [3, 3.1]."
     assert documents.document("3")["openapi"] == "3.0.3"
+    assert documents.usual_version == "2"  # who names none is refused too, as by the released server
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from typing import Annotated, Any, Literal, Optional, Union
 import numpy as np
 import pandas as pd
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import NotRequired, TypeAliasType, TypedDict
 
 from azmlinfsrv import AMLResponse, Array, Frame
 from azmlinfsrv.errors import BadInputError, InvalidInputError, ScriptError, UnsupportedInputError
@@ -72,6 +73,9 @@ class Node(BaseModel):
 
     value: int
     children: list[Node] = []
+
+
+Deep = TypeAliasType("Deep", "list[Deep] | int | None")
 
 
 class Prediction(BaseModel):
@@ -572,9 +576,7 @@ def test_nan_stays_nan(as_model: bool) -> None:
 
 
 def test_results_without_a_known_type() -> None:
-    """None is an empty object, bytes are sent as they are, and what pydantic does not know is encoded as ever."""
-
-    def nothing(data: int) -> None: ...
+    """Bytes are sent as they are, and what pydantic does not know is encoded as ever."""
 
     def raw(data: int) -> bytes:  # noqa: ARG001
         return b"\x00\xff"
@@ -582,10 +584,72 @@ def test_results_without_a_known_type() -> None:
     def numbers(data: int) -> np.ndarray:
         return np.arange(data)
 
-    assert score(nothing, {"data": 1}).body == b"{}"
     response = score(raw, {"data": 1})
     assert (response.body, headers_of(response)["content-type"]) == (b"\x00\xff", "application/octet-stream")
     assert answer_of(numbers, {"data": 3}) == [0, 1, 2]
+
+
+class _Colour(enum.Enum):
+    """A colour, or none."""
+
+    RED = "red"
+    NONE = None
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        None,
+        Prediction | None,
+        Optional[list[int]],  # noqa: UP045 - as users write it
+        Annotated[Union[None, int, str], Field(description="A number.")],  # noqa: RUF036, UP007 - as users write it
+        Annotated[Prediction | None, Field(default=None)],
+        Literal["a", None],  # noqa: PYI061 - as users write it
+        Literal[None],  # noqa: PYI061 - as users write it
+        _Colour,
+        Annotated[pd.DataFrame, Frame(a="float64")] | None,
+        Deep,
+    ],
+    ids=str,
+)
+def test_none_is_null_where_the_annotation_has_it(annotation: Any) -> None:
+    """None is written as the description says where that names null, also where nothing else is returned."""
+
+    def run(data: int):  # type: ignore[no-untyped-def]  # noqa: ANN202, ARG001
+        return None
+
+    run.__annotations__["return"] = annotation
+    response = score(run, {"data": 1})
+    assert (response.status, response.body) == (200, b"null")
+    assert headers_of(response)["content-type"] == JSON
+    validator = Draft202012Validator({**typed(run).output_schema, "components": {"schemas": typed(run).definitions}})
+    assert validator.is_valid(None) and not validator.is_valid(1.5)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    ["none", Any, object, Prediction, dict[str, int], list[int | None], dict | AMLResponse | None],
+    ids=str,
+)
+def test_none_is_an_empty_object_elsewhere(annotation: Any) -> None:
+    """None is `{}`, as in every script, where the annotation is missing or does not name it."""
+
+    def run(data: int):  # type: ignore[no-untyped-def]  # noqa: ANN202, ARG001
+        return None
+
+    if annotation != "none":
+        run.__annotations__["return"] = annotation
+    assert score(run, {"data": 1}).body == b"{}"
+
+
+def test_other_results_where_none_is_declared() -> None:
+    """A result of a script that says that it returns nothing is sent all the same."""
+
+    def run(data: int) -> None:
+        return {"data": data}  # type: ignore[return-value]
+
+    assert answer_of(run, {"data": 1}) == {"data": 1}
+    assert (typed(run).output_schema, typed(run).media_type) == ({"type": "null"}, JSON)
 
 
 def test_http_responses() -> None:
