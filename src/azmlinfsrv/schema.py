@@ -250,6 +250,10 @@ def _operation(name: str, description: str, **rest: Any) -> Document:
     return {"operationId": name, "description": description, **rest}
 
 
+def _swagger_operation(version: Document, responses: Document) -> Document:
+    return _operation("GetSwaggerSpec", "Get the Swagger specification.", parameters=[version], responses=responses)
+
+
 def _version_2(info: Document, prefix: str, definitions: Document) -> Document:
     def responses(description: str, content: Document) -> Document:
         failed = {"description": _FAILED, "schema": {"$ref": "#/definitions/ErrorResponse"}}
@@ -279,14 +283,7 @@ def _version_2(info: Document, prefix: str, definitions: Document) -> Document:
                     responses=score,
                 )
             },
-            f"{prefix}/swagger.json": {
-                "get": _operation(
-                    "GetSwaggerSpec",
-                    "Get the Swagger specification.",
-                    parameters=[version],
-                    responses=swagger,
-                )
-            },
+            f"{prefix}/swagger.json": {"get": _swagger_operation(version, swagger)},
         },
         "definitions": definitions,
     }
@@ -325,14 +322,7 @@ def _version_3(openapi: str, info: Document, prefix: str, schemas: Document) -> 
                     responses=score,
                 )
             },
-            f"{prefix}/swagger.json": {
-                "get": _operation(
-                    "GetSwaggerSpec",
-                    "Get the Swagger specification.",
-                    parameters=[version],
-                    responses=swagger,
-                )
-            },
+            f"{prefix}/swagger.json": {"get": _swagger_operation(version, swagger)},
         },
         "components": {"schemas": schemas, "securitySchemes": {"Bearer": _BEARER}},
     }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from inference_schema import schema_decorators, schema_util
+from inference_schema import schema_decorators
 from inference_schema.parameter_types.abstract_parameter_type import AbstractParameterType
 from inference_schema.parameter_types.numpy_parameter_type import NumpyParameterType
 from inference_schema.parameter_types.pandas_parameter_type import PandasParameterType
@@ -30,15 +30,6 @@ output_schema: Decorate = schema_decorators.output_schema
 
 FRAME = pd.DataFrame({"a": [1.5], "b": [2]})
 ARRAY = np.array([[1.0, 2.0]])
-
-
-@pytest.fixture(autouse=True)
-def _own_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the schemas of a test's functions from other tests: inference-schema knows functions by name."""
-    for name in ("__functions_schema__", "__versions__"):
-        known: dict[str, Any] = {}
-        monkeypatch.setattr(schema_util, name, known)
-        monkeypatch.setattr(schema_decorators, name, known)
 
 
 def answer_to(run: Callable[..., Any], **arguments: Any) -> BadInputError | None:

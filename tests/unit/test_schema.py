@@ -30,15 +30,6 @@ VERSIONS = ["2", "3", "3.1"]
 UNDESCRIBED = {"type": "object", "example": {}}
 
 
-@pytest.fixture(autouse=True)
-def _own_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the schemas of a test's functions from other tests: inference-schema knows functions by name."""
-    for name in ("__functions_schema__", "__versions__"):
-        known: dict[str, Any] = {}
-        monkeypatch.setattr(schema_util, name, known)
-        monkeypatch.setattr(schema_decorators, name, known)
-
-
 def plain(data: Any) -> Any:
     """A run() without a schema."""
     return data

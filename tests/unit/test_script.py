@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Protocol
 
 import pytest
-from inference_schema import schema_util
 
 from azmlinfsrv.errors import ScriptError, ScriptFailedError
 from azmlinfsrv.script import (
@@ -53,10 +52,6 @@ class Load(Protocol):
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
     """A function that loads a script; its modules, paths and schemas are forgotten afterwards."""
     modules = set(sys.modules)
-    monkeypatch.setattr(schema_util, "__functions_schema__", {})
-    monkeypatch.setattr(schema_util, "__versions__", {})
-    monkeypatch.setattr("inference_schema.schema_decorators.__functions_schema__", schema_util.__functions_schema__)
-    monkeypatch.setattr("inference_schema.schema_decorators.__versions__", schema_util.__versions__)
     monkeypatch.setattr(sys, "path", sys.path[:])
 
     def load_it(script: str | bytes | Path | None) -> Script:
