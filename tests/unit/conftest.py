@@ -8,7 +8,7 @@ import pytest
 from inference_schema import schema_decorators, schema_util
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _own_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the schemas of a test's functions from other tests: inference-schema knows functions by name."""
     for name in ("__functions_schema__", "__versions__"):

@@ -24,6 +24,8 @@ from azmlinfsrv import decorated
 from azmlinfsrv.errors import BadInputError
 from tests.unit.http_fakes import logged
 
+pytestmark = pytest.mark.usefixtures("_own_schemas")
+
 Decorate = Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]]
 input_schema: Decorate = schema_decorators.input_schema
 output_schema: Decorate = schema_decorators.output_schema

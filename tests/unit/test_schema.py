@@ -22,6 +22,8 @@ from azmlinfsrv.errors import SwaggerVersionError
 from azmlinfsrv.schema import Swagger
 from azmlinfsrv.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("_own_schemas")
+
 Decorate = Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]]
 input_schema: Decorate = schema_decorators.input_schema
 output_schema: Decorate = schema_decorators.output_schema

@@ -339,7 +339,7 @@ def test_an_http_exception_without_a_status(score: Score) -> None:
 
 
 @pytest.fixture
-def schema_run() -> Callable[..., Any]:
+def schema_run(_own_schemas: None) -> Callable[..., Any]:
     """A decorated run() that takes an array, and fails on zeros."""
 
     def run(data: Any) -> Any:

@@ -49,7 +49,7 @@ class Load(Protocol):
 
 
 @pytest.fixture
-def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _own_schemas: None) -> Iterator[Load]:
     """A function that loads a script; its modules, paths and schemas are forgotten afterwards."""
     modules = set(sys.modules)
     monkeypatch.setattr(sys, "path", sys.path[:])
