@@ -20,6 +20,7 @@ from typing import NamedTuple
 import pytest
 
 from azmlinfsrv.settings import rows
+from tests.conftest import RequireProgram
 from tests.documented import KEYS, VARIABLES
 from tests.ports import ReservedPort
 
@@ -41,6 +42,12 @@ def blocks(page: Path) -> list[Block]:
         Block(*found)
         for found in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     ]
+
+
+@pytest.fixture
+def curl(require_program: RequireProgram) -> str:
+    """The path of curl, whose lines the pages show."""
+    return require_program("curl")
 
 
 @pytest.fixture
@@ -76,10 +83,12 @@ def is_answered(url: str) -> bool:
     return True
 
 
-def answer(curl: str, port: int, cwd: Path) -> str:
+def answer(curl: str, line: str, port: int, cwd: Path) -> str:
     """Run a curl line of a page against another port, and return what it prints."""
-    arguments = shlex.split(curl.replace(":5001/", f":{port}/"))
-    return subprocess.run(arguments, cwd=cwd, check=True, capture_output=True, text=True, timeout=20).stdout
+    arguments = shlex.split(line.replace(":5001/", f":{port}/"))
+    return subprocess.run(
+        [curl, *arguments[1:]], cwd=cwd, check=True, capture_output=True, text=True, timeout=20
+    ).stdout
 
 
 @pytest.mark.docs
@@ -114,20 +123,20 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.docs
 @pytest.mark.process
 @pytest.mark.timeout(300)
-def test_readme_example_runs(port: int) -> None:
+def test_readme_example_runs(curl: str, port: int) -> None:
     """`./scripts/serve` and its curl line give the answer that the README shows."""
     found = blocks(ROOT / "README.md")
     assert found[0] == Block("sh", "./scripts/serve\n")
     assert found[1].text.startswith("curl ") and found[2].language == "json"
     assert found[3] == Block("sh", "./scripts/test\n")
     with serving([str(ROOT / "scripts" / "serve")], port, ROOT, PORT=str(port)):
-        assert json.loads(answer(found[1].text, port, ROOT)) == json.loads(found[2].text)
+        assert json.loads(answer(curl, found[1].text, port, ROOT)) == json.loads(found[2].text)
 
 
 @pytest.mark.docs
 @pytest.mark.process
 @pytest.mark.parametrize("name", ["README.md", "docs/tutorial/first-service.md"])
-def test_own_script_gives_the_answers_shown(name: str, port: int, tmp_path: Path) -> None:
+def test_own_script_gives_the_answers_shown(name: str, curl: str, port: int, tmp_path: Path) -> None:
     """The page's script, served by the page's command, gives the page's answers."""
     found = blocks(ROOT / name)
     start = next(index for index, block in enumerate(found) if block.language == "python")
@@ -138,7 +147,7 @@ def test_own_script_gives_the_answers_shown(name: str, port: int, tmp_path: Path
     with serving(program, port, tmp_path):
         for block, shown in zip(found[start:], found[start + 1 :], strict=False):
             if block.text.startswith("curl "):
-                got = answer(block.text, port, tmp_path)
+                got = answer(curl, block.text, port, tmp_path)
                 expected = shown.text.strip()
                 assert json.loads(got) == json.loads(expected) if shown.language == "json" else got == expected
                 checked += 1
