@@ -5,6 +5,7 @@ Uses the standard library only, so that the environment holds what a user's hold
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 START_S = 30.0
@@ -77,30 +79,37 @@ def expect(what: str, seen: object, expected: object) -> None:
     print(f"{what}: as expected")
 
 
-def check(server: subprocess.Popen[bytes], port: int) -> None:
-    """Ask the server for its health and a score, then stop it."""
-    wait_ready(server, port)
-    expect("GET /", send(port, "GET", "/"), (200, "Healthy"))
-    status, answer = send(port, "POST", "/score", '{"numbers": [1, 2.5]}')
-    expect("POST /score", (status, json.loads(answer)), (200, {"doubled": [2, 5.0]}))
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """Stop the server, which has to end well."""
     server.send_signal(signal.SIGTERM)
     expect("exit code", server.wait(STOP_S), 0)
 
 
-def main() -> None:
-    """Serve a small script with the command of this environment, and check it."""
+@contextlib.contextmanager
+def served(source: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Start a script with the command of this environment; give the server and its port."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "score.py"
-        script.write_text(SCRIPT, "utf-8")
+        script.write_text(source, "utf-8")
         program = Path(sys.executable).with_name("azmlinfsrv")
         command = [str(program), "--entry_script", str(script), "--port", str(port)]
         server = subprocess.Popen(command, cwd=folder)
         try:
-            check(server, port)
+            yield server, port
         finally:
             server.kill()
             server.wait()
+
+
+def main() -> None:
+    """Serve a small script, and check its health and a score."""
+    with served(SCRIPT) as (server, port):
+        wait_ready(server, port)
+        expect("GET /", send(port, "GET", "/"), (200, "Healthy"))
+        status, answer = send(port, "POST", "/score", '{"numbers": [1, 2.5]}')
+        expect("POST /score", (status, json.loads(answer)), (200, {"doubled": [2, 5.0]}))
+        stop(server)
 
 
 if __name__ == "__main__":
