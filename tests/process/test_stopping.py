@@ -176,6 +176,32 @@ def test_a_stop_during_init(server: StartServer, tmp_path: Path, send: Callable[
     assert "init function failed" not in running.output and "Traceback" not in running.output
 
 
+def test_a_stop_that_the_script_swallows(server: StartServer, tmp_path: Path) -> None:
+    """A stop while code runs that catches everything is made up for once the script is loaded."""
+    started, go = tmp_path / "started", tmp_path / "go"
+    source = f"""
+        import os
+        import time
+
+
+        def init():
+            open({str(started)!r}, "w").close()
+            while not os.path.exists({str(go)!r}):
+                try:
+                    time.sleep(0.01)
+                except BaseException:
+                    open({str(go)!r}, "w").close()
+
+
+        def run(data):
+            return data
+    """
+    running = server(source, wait=False)
+    running.wait_until(started.exists)
+    running.process.send_signal(signal.SIGTERM)
+    assert running.wait_exit(5) == 0
+
+
 def test_ready_tells_of_the_stop(server: StartServer, scripts: Path, tmp_path: Path) -> None:
     """A probe over a connection that is open learns that the server is stopping, before the connection ends."""
     running = server(scripts / "steps.py")

@@ -465,7 +465,7 @@ def test_logging_that_is_disabled_decides(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_line_starts_as_the_formatter_starts_it(now: float) -> None:
     """Lines that are formatted by hand are the lines that `logging` would have made."""
     made = logging.LogRecord("n", logging.INFO, "", 0, "m", None, None)
-    made.created, made.msecs = now, float(int((now - int(now)) * 1000))
+    made.created, made.msecs = now, float(int(now * 1000) % 1000)
     assert LineClock(lambda: now).prefix() + "n - m" == AMLLogFormatter().format(made)
 
 
