@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from azmlinfsrv import identity
 from azmlinfsrv.access_log import RequestLog
@@ -24,6 +24,8 @@ from azmlinfsrv.messages import HTML, Reply, Request, Response
 from azmlinfsrv.outputs import error_response
 from azmlinfsrv.routes import Health, Route, allow_header, routes
 from azmlinfsrv.schema import Swagger
+from azmlinfsrv.telemetry.metrics import WorkerMetrics
+from azmlinfsrv.telemetry.prometheus import Scrape
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -50,6 +52,7 @@ class Application:
         cors: the CORS policy, or None.
         server_version: value of ``x-ms-server-version``, or "" to leave it out.
         log: writes the lines of requests.
+        metrics: counts requests, or None.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Application:
         cors: Cors | None,
         server_version: str,
         log: RequestLog,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self.health = health
         self._routes = table
@@ -67,7 +71,13 @@ class Application:
         self._cors = cors
         self._version_header = [("x-ms-server-version", server_version)] if server_version else []
         self._log = log
+        self._metrics = metrics
         self._ids = IdSource()
+
+    @property
+    def paths(self) -> Collection[str]:
+        """The paths that have a route."""
+        return self._routes.keys()
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request, now or once the script has."""
@@ -95,6 +105,8 @@ class Application:
 
     def reject(self, request: Request, reply: Reply, error: ProtocolError) -> None:
         """Answer bytes that are no acceptable request; `request` holds what is known of it."""
+        if self._metrics is not None:
+            self._metrics.rejected(error.status)
         request.reply = reply
         request.ids = identity.fallback_ids(request.header(b"x-request-id"), self._ids)
         response = error_response(error)
@@ -117,6 +129,13 @@ class Application:
     def sent(self, request: Request, status: int, body_bytes: int) -> None:
         """Log that an answer has been sent, with the length of its body; called by the connection."""
         self._log.access_line(request, status, body_bytes)
+        if self._metrics is not None:
+            self._metrics.finished(request, status, body_bytes)
+
+    def left(self) -> None:
+        """Count a client that ended its side of the connection before its answer was complete."""
+        if self._metrics is not None:
+            self._metrics.disconnected()
 
     def _identify(self, request: Request) -> None:
         """Give the request its ids; where no route takes it, ids that are too long are not worth an error.
@@ -163,6 +182,7 @@ def create_app(
     server_version: str,
     log: RequestLog,
     docs: bytes | None = None,
+    metrics: WorkerMetrics | None = None,
 ) -> Application:
     """Put the application together.
 
@@ -173,6 +193,8 @@ def create_app(
         server_version: value of ``x-ms-server-version``, or "".
         log: writes the lines of requests.
         docs: the page of ``/docs``, or None to leave it out.
+        metrics: counts requests and is served at ``/metrics``, or None.
     """
     health = Health()
-    return Application(routes(health, swagger, docs), health, submit, cors, server_version, log)
+    table = routes(health, swagger, docs, Scrape(metrics) if metrics is not None else None)
+    return Application(table, health, submit, cors, server_version, log, metrics)

@@ -66,7 +66,7 @@ class ScoringApp:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reply = _Events()
+        reply = _Events(self._app)
         request = _request(scope)
         length = request.header(b"content-length")
         too_large = length.isdigit() and int(length) > self._max_body_bytes
@@ -81,8 +81,10 @@ class ScoringApp:
             self._app.reject(request, reply, ProtocolError(message, 413))
         else:
             self._app.handle(request, reply)
-        response, sent = await reply.forward(request, receive, send)
-        self._app.sent(request, response.status, sent)
+        try:
+            await reply.forward(request, receive, send)
+        finally:
+            self._app.sent(request, reply.status, reply.sent_bytes)
 
     async def _body(self, receive: Receive) -> bytes | None:
         """Return the body, cut once it is too large; None where the client left before its end."""
@@ -100,11 +102,18 @@ class ScoringApp:
 
 
 class _Events:
-    """The `Reply` of one request: hands what is sent to the coroutine that answers it."""
+    """The `Reply` of one request: hands what is sent to the coroutine that answers it.
 
-    def __init__(self) -> None:
+    Attributes:
+        status: status of the answer; 499, as nginx has it, before there is one.
+        sent_bytes: how many bytes of its body were sent.
+    """
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
         self._events: asyncio.Queue[tuple[bytes, Gate | None] | None] = asyncio.Queue()
         self._response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.status, self.sent_bytes = 499, 0
         self._aborted = self._gone = False
         self._gate: Gate | None = None
 
@@ -133,8 +142,8 @@ class _Events:
         self._aborted = True
         self._events.put_nowait(None)
 
-    async def forward(self, request: Request, receive: Receive, send: Send) -> tuple[Response, int]:
-        """Send everything on, and return the response and how many bytes of body were sent.
+    async def forward(self, request: Request, receive: Receive, send: Send) -> None:
+        """Send everything on.
 
         Raises:
             ConnectionAbortedError: the answer broke off, so that the server closes the connection.
@@ -142,31 +151,30 @@ class _Events:
         leaving = asyncio.ensure_future(self._notice_leaving(receive))
         try:
             response = await self._response
+            self.status = response.status
             await send({"type": "http.response.start", "status": response.status, "headers": _headers(response)})
-            sent = await self._forward_body(request, response, send)
+            await self._forward_body(request, response, send)
         finally:
             leaving.cancel()
             self._leave()
         if self._aborted:
             raise ConnectionAbortedError
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return response, sent
 
-    async def _forward_body(self, request: Request, response: Response, send: Send) -> int:
-        sent = 0
+    async def _forward_body(self, request: Request, response: Response, send: Send) -> None:
         is_empty = request.method == "HEAD" or not has_body(response.status)
         while (event := await self._events.get()) is not None:
             chunk, gate = event
             if not is_empty:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                sent += len(chunk)
+                self.sent_bytes += len(chunk)
             if gate is not None:
                 gate.release(len(chunk))
-        return sent
 
     async def _notice_leaving(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        self._app.left()
         self._leave()
 
     def _leave(self) -> None:

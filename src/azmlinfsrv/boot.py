@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -27,6 +28,8 @@ from azmlinfsrv.schema import Swagger
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script, Style, call_init, import_paths, load_script, model_tree, user_traceback
 from azmlinfsrv.settings import Settings
+from azmlinfsrv.telemetry.board import Board
+from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 STARTUP_FAILURE = 3
 
@@ -41,11 +44,13 @@ class Loaded(NamedTuple):
         script: the script, its ``init()`` called.
         swagger: its OpenAPI documents.
         drain: lets unfinished printed lines go.
+        init_s: how long ``init()`` took.
     """
 
     script: Script
     swagger: Swagger
     drain: Callable[[], None]
+    init_s: float
 
 
 def load(configuration: Configuration) -> Loaded:
@@ -74,6 +79,7 @@ def load(configuration: Configuration) -> Loaded:
         _log_model_tree(settings.model_dir)
         raise
     decorated.check_samples(script.run)
+    began = time.perf_counter()
     try:
         call_init(script)
     except ScriptError as error:
@@ -81,9 +87,10 @@ def load(configuration: Configuration) -> Loaded:
         raise
     finally:
         captured.drain()
+    init_s = time.perf_counter() - began
     swagger = Swagger(settings, script.run, script.typed)
     logger.info("Scoring timeout is set to %s", settings.scoring_timeout_ms)
-    return Loaded(script, swagger, captured.drain)
+    return Loaded(script, swagger, captured.drain, init_s)
 
 
 def load_or_exit(configuration: Configuration) -> Loaded:
@@ -243,11 +250,25 @@ def _no_flask(_: Request) -> Any:
     raise RuntimeError(message)
 
 
-def make_app(loaded: Loaded, settings: Settings, runner: Runner, log: RequestLog) -> Application:
+def make_metrics(settings: Settings) -> WorkerMetrics | None:
+    """Return what counts the requests of a server that is one process, or None where that is off."""
+    if not settings.metrics_enabled:
+        return None
+    board = Board(1, 1)
+    return WorkerMetrics(board, board.take())
+
+
+def make_app(
+    loaded: Loaded, settings: Settings, runner: Runner, log: RequestLog, metrics: WorkerMetrics | None
+) -> Application:
     """Return the application that serves the script."""
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     docs = read_docs_page() if settings.docs_enabled else None
-    return create_app(loaded.swagger, runner.submit, cors, os.environ.get(VERSION_VARIABLE, ""), log, docs)
+    app = create_app(loaded.swagger, runner.submit, cors, os.environ.get(VERSION_VARIABLE, ""), log, docs, metrics)
+    if metrics is not None:
+        runner.metrics = metrics
+        metrics.serve(app.paths, runner.slots, loaded.init_s)
+    return app
 
 
 def read_docs_page() -> bytes:
@@ -259,5 +280,5 @@ def read_docs_page() -> bytes:
 def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:
     """Return the ASGI application that serves the script."""
     runner = make_runner(loaded, settings)
-    app = make_app(loaded, settings, runner, RequestLog(LineClock(), None))
+    app = make_app(loaded, settings, runner, RequestLog(LineClock(), None), make_metrics(settings))
     return ScoringApp(app, runner, settings.max_body_bytes)

@@ -13,6 +13,7 @@ from gunicorn.glogging import Logger
 from azmlinfsrv import boot
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.sockets import ports
+from azmlinfsrv.supervision import Supervision
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -41,6 +42,8 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        settings = configuration.settings
+        self.supervision = Supervision(settings.worker_count) if settings.metrics_enabled else None
         super().__init__(prog="azmlinfsrv")
 
     def load_config(self) -> None:
@@ -57,6 +60,8 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
         for name, value in self._own().items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
+        if self.supervision is not None:
+            self.supervision.watch(self.cfg)
         self.chdir()
 
     def _own(self) -> dict[str, Any]:

@@ -34,6 +34,9 @@ class Request:
         route: path of the route that took the request, or "" where it is not logged.
         matched: whether a route took the request.
         disconnected: whether the client is known to have left.
+        taken: `time.perf_counter` when a scoring thread took it from the queue; 0 where it did not, or nobody measures.
+        run_s: how long ``run()`` took, failed or not; 0 where it was not called.
+        timed_out: whether ``run()`` took too long.
     """
 
     __slots__ = (
@@ -49,9 +52,12 @@ class Request:
         "received",
         "reply",
         "route",
+        "run_s",
         "scheme",
         "server",
+        "taken",
         "target",
+        "timed_out",
         "version",
     )
 
@@ -85,6 +91,8 @@ class Request:
         self.route = ""
         self.matched = False
         self.disconnected = False
+        self.taken = self.run_s = 0.0
+        self.timed_out = False
 
     def header(self, name: bytes) -> str:
         """Return the value of a header (lower-case name), or "" where it is absent."""

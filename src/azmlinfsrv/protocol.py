@@ -125,6 +125,8 @@ class HttpProtocol(asyncio.Protocol):
         self._waiting.clear()
         if self._current is not None:
             self._current.disconnected = True
+            if not self._half_closed:
+                self._shared.app.left()
         for gate, count in self._unreleased:
             gate.release(count)
         if self._gate is not None:
@@ -152,6 +154,8 @@ class HttpProtocol(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Keep a half-closed connection open for the answers that are still to come."""
         self._half_closed = True
+        if self._current is not None:
+            self._shared.app.left()
         if self._parser.receiving and not self._last_received:
             self._reject(ProtocolError("The request ended before it was complete"))
         return self._current is not None

@@ -70,13 +70,16 @@ class Health:
         return json_response(503, codec.dumps({"status": "not ready", "reason": "stopping"}))
 
 
-def routes(health: Health, swagger: Swagger, docs: bytes | None = None) -> dict[str, Route]:
+def routes(
+    health: Health, swagger: Swagger, docs: bytes | None = None, metrics: Handler | None = None
+) -> dict[str, Route]:
     """Return the routes by path.
 
     Args:
         health: answers the probes.
         swagger: the OpenAPI documents.
         docs: the page of ``/docs``, or None to leave it out.
+        metrics: the handler of ``/metrics``, or None to leave it out.
     """
     texts: dict[str, bytes] = {}
     usual = swagger.usual_version
@@ -97,6 +100,8 @@ def routes(health: Health, swagger: Swagger, docs: bytes | None = None) -> dict[
     if docs is not None:
         page = docs.replace(VERSIONS_MARK, ",".join(swagger.versions).encode())
         table["/docs"] = Route(lambda _: Response(200, page, [("Content-Type", HTML), *_PAGE_HEADERS]), GET)
+    if metrics is not None:
+        table["/metrics"] = Route(metrics, GET)
     return table
 
 

@@ -21,7 +21,8 @@ from azmlinfsrv import capture
 from azmlinfsrv.deadline import Deadline
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.messages import ClientGoneError, Gate, Request, Response
-from azmlinfsrv.scorer import Scorer, log_user_error
+from azmlinfsrv.scorer import Call, Scorer, log_user_error
+from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -85,7 +86,11 @@ class Runner:
         enough: at which number to call `on_enough`; 0 is never.
         on_enough: called on the I/O thread.
         completions: what the scoring thread hands to the I/O thread.
+        metrics: counts calls and streams, or None.
+        slots: number of calls at a time.
     """
+
+    slots = 1
 
     def __init__(self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing) -> None:
         self._drain = drain
@@ -100,6 +105,7 @@ class Runner:
         self.enough = 0
         self.on_enough: Callable[[], None] = _nothing
         self.completions = Completions()
+        self.metrics: WorkerMetrics | None = None
         self._call_soon: CallSoon = _nothing
 
     def attach(self, call_soon: CallSoon, call_soon_threadsafe: CallSoon) -> None:
@@ -117,6 +123,11 @@ class Runner:
     def _hand_over(self) -> None:
         """Queue the jobs that have gathered while the I/O loop looked at its connections."""
         jobs, self._gathered = self._gathered, []
+        if self.metrics is not None:
+            self.metrics.submitted(len(jobs))
+        self._pass_on(jobs)
+
+    def _pass_on(self, jobs: list[_Job]) -> None:
         self._jobs.put(jobs)
 
     @property
@@ -159,8 +170,8 @@ class Runner:
         deadline = Deadline(self._timeout_ms, by_signal=in_main_thread)
         undo = deadline.install()
         self._deadlines.append(deadline)
-        get, score, call, post = self._jobs.get, self._scorer.score, deadline.call, self.completions.post
-        drain = self._drain
+        get, call, post, drain = self._jobs.get, deadline.call, self.completions.post, self._drain
+        score = self._scorer.score if self.metrics is None else self._measured
         try:
             while (jobs := get()) is not None:
                 for request, done in jobs:
@@ -175,12 +186,18 @@ class Runner:
             self._deadlines.remove(deadline)
             undo()
 
+    def _measured(self, request: Request, call: Call) -> Response:
+        request.taken = time.perf_counter()
+        return self._scorer.score(request, call)
+
     def _complete(self, request: Request, response: Response, done: Done) -> None:
         self.answered += 1
         if self.answered == self.enough:
             self.on_enough()
         if response.stream is None:
             self._pending -= 1
+        elif self.metrics is not None:
+            self.metrics.stream_begun()
         done(request, response)
 
     def _pump(self, request: Request, stream: Any) -> None:
@@ -202,12 +219,17 @@ class Runner:
             _close(stream, request)
 
     def _end(self, request: Request) -> None:
-        self._pending -= 1
+        self._stream_ended()
         request.reply.end()
 
     def _abort(self, request: Request) -> None:
-        self._pending -= 1
+        self._stream_ended()
         request.reply.abort()
+
+    def _stream_ended(self) -> None:
+        self._pending -= 1
+        if self.metrics is not None:
+            self.metrics.stream_ended()
 
 
 def _close(stream: Any, request: Request) -> None:
@@ -225,12 +247,11 @@ class ThreadsRunner(Runner):
         self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing, *, threads: int
     ) -> None:
         super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
-        self._threads = threads
+        self._threads = self.slots = threads
         self._stopped: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-    def _hand_over(self) -> None:
+    def _pass_on(self, jobs: list[_Job]) -> None:
         """Queue each job for itself: the threads share them."""
-        jobs, self._gathered = self._gathered, []
         for job in jobs:
             self._jobs.put([job])
 
@@ -265,16 +286,14 @@ class AsyncRunner(Runner):
         self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing, *, limit: int
     ) -> None:
         super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
-        self._limit = limit
+        self._limit = self.slots = limit
         self._waiting: deque[_Job] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._interrupt: StopServing | None = None
 
-    def _hand_over(self) -> None:
-        """See `Runner`."""
-        jobs, self._gathered = self._gathered, []
+    def _pass_on(self, jobs: list[_Job]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
             self._loop.call_soon_threadsafe(self._accept, jobs)
 
@@ -321,6 +340,8 @@ class AsyncRunner(Runner):
 
     async def _process(self, request: Request, done: Done) -> None:
         capture.enter_request(request.ids.request_id)
+        if self.metrics is not None:
+            request.taken = time.perf_counter()
         try:
             response = await self._scorer.score_async(request, self._timeout_ms)
         except StopServing as interrupt:

@@ -73,8 +73,10 @@ class Scorer:
             if outputs.is_stream(result):
                 result = call(_first_item, {"generator": result})
         except (RunError, StopServing):
+            request.run_s = time.perf_counter() - started
             raise
         except BaseException as error:  # noqa: BLE001 - the border to user code
+            request.run_s = time.perf_counter() - started
             return self.raised(request, error)
         return self.succeeded(request, result, started)
 
@@ -91,10 +93,13 @@ class Scorer:
                 try:
                     result = await call_async(self._run, arguments, timeout_ms)
                 except RunError:
+                    request.run_s = time.perf_counter() - started
                     raise
                 except OddEndError as odd:
+                    request.run_s = time.perf_counter() - started
                     return self.raised(request, odd.error)
                 except Exception as error:  # noqa: BLE001 - the border to user code
+                    request.run_s = time.perf_counter() - started
                     return self.raised(request, error)
                 return self.succeeded(request, result, started)
         except ServerError as error:
@@ -104,14 +109,14 @@ class Scorer:
 
     def succeeded(self, request: Request, result: Any, started: float) -> Response:
         """Return the response for what ``run()`` returned; `started` is a `time.perf_counter`."""
-        elapsed_ms = (time.perf_counter() - started) * 1000
+        request.run_s = elapsed_s = time.perf_counter() - started
         try:
             response = outputs.stream_response(result) if isinstance(result, Started) else self._response(result)
         except (TypeError, ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
             logger.error("Encountered Exception: %s\nRequest id: %s", reason, request.ids.request_id)  # noqa: TRY400
             return outputs.error_response(ServerError())
-        response.exec_ms = elapsed_ms
+        response.exec_ms = elapsed_s * 1000
         return response
 
     def _response(self, result: Any) -> Response:
@@ -137,6 +142,7 @@ class Scorer:
         if isinstance(error, UnsupportedMethodError) and request.method == "OPTIONS":
             return Response(200, b"", [("Content-Type", HTML), (outputs.RUN_FAILED_HEADER, "False")])
         if isinstance(error, RunTimeoutError):
+            request.timed_out = True
             where = user_stack(error.__cause__) if error.__cause__ else ""
             reason = f"Script failed to finish execution within the allocated time: {error.timeout_ms}ms"
             logger.error("Encountered Exception: %s\n%sRequest id: %s", reason, where, request.ids.request_id)

@@ -17,6 +17,7 @@ from azmlinfsrv.logs import LineClock, line_handlers
 from azmlinfsrv.protocol import Connections
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.sockets import BACKLOG
+from azmlinfsrv.telemetry.metrics import WorkerMetrics
 from azmlinfsrv.wire import Limits
 
 logger = logging.getLogger("azmlinfsrv")
@@ -34,6 +35,7 @@ class Service:
         new_loop: makes the I/O loop.
         heartbeat: called about four times a second on the I/O thread.
         signals: descriptor from which the numbers of signals can be read as they arrive (`signal.set_wakeup_fd`).
+        metrics: what counts requests, or None.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class Service:
         new_loop: Callable[[], asyncio.AbstractEventLoop],
         heartbeat: Callable[[], None],
         signals: int | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
+        self._metrics = metrics
         self._signals = signals
         self._loaded = loaded
         self._settings = settings
@@ -117,7 +121,7 @@ class Service:
         loop, settings = self._loop, self._settings
         clock = LineClock()
         log = RequestLog(clock, loop.call_later)
-        self._app = make_app(self._loaded, settings, self._runner, log)
+        self._app = make_app(self._loaded, settings, self._runner, log, self._metrics)
         self._connections = Connections(self._app, limits_of(settings), clock, loop.time)
         self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
         for sock in self._sockets:
@@ -140,6 +144,8 @@ class Service:
 
     def _tick_once(self) -> None:
         self._heartbeat()
+        if self._metrics is not None:
+            self._metrics.sample()
         if self._connections is not None:
             self._connections.check_timeouts()
         if self._stopping:

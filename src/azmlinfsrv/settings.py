@@ -301,6 +301,13 @@ class Settings:
         flag="--syslog_address",
         in_file=True,
     )
+    metrics_enabled: bool = row(
+        True,
+        _TELEMETRY,
+        "Count requests, and serve the metrics at `/metrics` for Prometheus.",
+        "AZMLINFSRV_METRICS_ENABLED",
+        in_file=True,
+    )
     app_insights_enabled: bool = row(
         False, _TELEMETRY, "Send telemetry to Application Insights.", "AML_APP_INSIGHTS_ENABLED", in_file=True
     )

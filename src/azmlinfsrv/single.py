@@ -39,7 +39,8 @@ def run(configuration: Configuration) -> None:
     for end in wakeups:
         end.setblocking(False)
     readable = wakeups[0].fileno() if os.name == "posix" else None
-    service = Service(loaded, settings, sockets, asyncio.new_event_loop, lambda: None, readable)
+    metrics = boot.make_metrics(settings)
+    service = Service(loaded, settings, sockets, asyncio.new_event_loop, lambda: None, readable, metrics)
     descriptor = signal.set_wakeup_fd(wakeups[1].fileno())
     handlers = {signal.SIGTERM: lambda *_: service.stop(), signal.SIGINT: _stop_now}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -12,12 +12,23 @@ from gunicorn.workers.base import Worker
 
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.service import Service
+from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 logger = logging.getLogger("azmlinfsrv")
 
 
 class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
-    """Serves the script that the application has loaded."""
+    """Serves the script that the application has loaded.
+
+    Attributes:
+        slot: where it counts, or None.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        """Take a slot; gunicorn calls this before the fork."""
+        super().__init__(*args)
+        supervision = self.app.supervision
+        self.slot: int | None = supervision.take() if supervision is not None else None
 
     def init_signals(self) -> None:
         """Install the handlers; a stop must interrupt the wait for work, which gunicorn has restarted."""
@@ -27,6 +38,8 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def run(self) -> None:
         """Serve until a signal says to stop; called by gunicorn in the main thread."""
         loaded, settings = self.wsgi
+        supervision = self.app.supervision
+        metrics = WorkerMetrics(supervision.board, self.slot) if supervision is not None else None
         self._service = Service(
             loaded,
             settings,
@@ -34,6 +47,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             uvloop.new_event_loop,
             self._beat,
             self.PIPE[0],
+            metrics,
         )
         self._service.replace_after(self.max_requests, self._replace)
         try:

@@ -1,0 +1,56 @@
+"""What gunicorn's arbiter does for the metrics: it gives each worker its slot, and counts those that it replaces."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from azmlinfsrv.telemetry.board import RESTARTS, WANTED, Board
+
+logger = logging.getLogger("azmlinfsrv")
+
+# A reload has twice the workers for a moment, and TTIN adds to them one by one.
+_ROOM = 64
+
+
+class Supervision:
+    """Runs in the arbiter, before the workers are forked and after they have ended.
+
+    Args:
+        workers: number of workers at the start.
+
+    Attributes:
+        board: the memory in which the workers count.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.board = Board(2 * workers + _ROOM, workers)
+
+    def watch(self, config: Any) -> None:
+        """Have gunicorn say when workers end or their number changes; hooks of gunicorn.conf.py stay in place."""
+        users_exit, users_changed = config.child_exit, config.nworkers_changed
+
+        def child_exit(arbiter: Any, worker: Any) -> None:
+            self._ended(arbiter, worker)
+            users_exit(arbiter, worker)
+
+        def nworkers_changed(arbiter: Any, new: int, old: int | None) -> None:
+            self.board.cells[WANTED] = new
+            users_changed(arbiter, new, old)
+
+        config.set("child_exit", child_exit)
+        config.set("nworkers_changed", nworkers_changed)
+
+    def take(self) -> int | None:
+        """Return the slot of a worker that is about to be forked; None, where there is no room, is logged."""
+        slot = self.board.take()
+        if slot is None:
+            logger.warning("There are more workers than /metrics has room for: one of them is not counted.")
+        return slot
+
+    def _ended(self, arbiter: Any, worker: Any) -> None:
+        """Free the slot, and count the worker if another takes its place: none does after a reload or at the stop."""
+        if worker.slot is not None:
+            self.board.release(worker.slot)
+        if arbiter.LISTENERS and len(arbiter.WORKERS) < arbiter.num_workers:
+            self.board.cells[RESTARTS] += 1

@@ -1,0 +1,1 @@
+"""Telemetry: what the server tells of itself and of its requests."""
