@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import functools
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from azmlinfsrv import logs
@@ -103,6 +104,30 @@ class RequestLog:
         for channel in (self._server, self._access):
             if channel.handler is not None:
                 channel.handler.write_lines()
+
+
+class JsonRequestLog(RequestLog):
+    """Hands the lines to `logging`, with the request and its values beside the text; for handlers that write JSON."""
+
+    _extra: Mapping[str, Any] | None = None
+
+    def server_line(self, request: Request, response: Response, duration_ms: float) -> None:
+        """See `RequestLog.server_line`."""
+        self._extra = _extra(request, response.status, duration_ms)
+        super().server_line(request, response, duration_ms)
+
+    def access_line(self, request: Request, status: int, length: int) -> None:
+        """See `RequestLog.access_line`."""
+        self._extra = _extra(request, status, (time.perf_counter() - request.received) * 1000)
+        super().access_line(request, status, length)
+
+    def _write(self, channel: _Channel, prefix: str, text: str) -> None:
+        channel.logger.info("%s", text, extra=self._extra)
+
+
+def _extra(request: Request, status: int, duration_ms: float) -> dict[str, Any]:
+    fields = {"method": request.method, "path": request.path, "status": status, "duration_ms": round(duration_ms, 3)}
+    return {logs.REQUEST: request, logs.FIELDS: fields}
 
 
 def _one_line(text: str) -> str:

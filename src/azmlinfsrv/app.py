@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
 from azmlinfsrv import identity
 from azmlinfsrv.access_log import RequestLog
@@ -30,6 +31,14 @@ from azmlinfsrv.telemetry.prometheus import Scrape
 logger = logging.getLogger("azmlinfsrv")
 
 Submit = Callable[[Request, Callable[[Request, Response], None]], None]
+
+
+class Observer(Protocol):
+    """Is told of requests; on the I/O thread, returns at once, never raises."""
+
+    def answered(self, request: Request, sent_bytes: int) -> None:
+        """Take a request whose answer is complete, or will never be; ``request.response`` is that answer."""
+
 
 _DEPRECATED = (
     "x-ms-request-id header has been deprecated and will be removed from future versions of the server."
@@ -175,7 +184,30 @@ class Application:
             headers.append(("trace-id", request.header(b"trace-id")))
 
 
-def create_app(
+class ObservedApplication(Application):
+    """Tells an observer of each request whose answer is complete, or will never be.
+
+    Args:
+        observer: is told.
+        *parts: those of `Application`.
+    """
+
+    def __init__(self, observer: Observer, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._observer = observer
+
+    def answer(self, request: Request, response: Response) -> None:
+        """See `Application.answer`."""
+        request.response = response
+        super().answer(request, response)
+
+    def sent(self, request: Request, status: int, body_bytes: int) -> None:
+        """See `Application.sent`."""
+        super().sent(request, status, body_bytes)
+        self._observer.answered(request, body_bytes)
+
+
+def create_app(  # noqa: PLR0913 - the composition root
     swagger: Swagger,
     submit: Submit,
     cors: Cors | None,
@@ -183,6 +215,7 @@ def create_app(
     log: RequestLog,
     docs: bytes | None = None,
     metrics: WorkerMetrics | None = None,
+    observer: Observer | None = None,
 ) -> Application:
     """Put the application together.
 
@@ -194,7 +227,9 @@ def create_app(
         log: writes the lines of requests.
         docs: the page of ``/docs``, or None to leave it out.
         metrics: counts requests and is served at ``/metrics``, or None.
+        observer: is told of each request, or None.
     """
     health = Health()
     table = routes(health, swagger, docs, Scrape(metrics) if metrics is not None else None)
-    return Application(table, health, submit, cors, server_version, log, metrics)
+    parts = table, health, submit, cors, server_version, log, metrics
+    return Application(*parts) if observer is None else ObservedApplication(observer, *parts)

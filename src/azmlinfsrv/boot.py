@@ -10,15 +10,15 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from azmlinfsrv import capture, compat, decorated, logs
-from azmlinfsrv.access_log import RequestLog
+from azmlinfsrv.access_log import JsonRequestLog, RequestLog
 from azmlinfsrv.app import Application, create_app
 from azmlinfsrv.asgi import ScoringApp
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.cors import Cors
-from azmlinfsrv.environment import VERSION_VARIABLE
+from azmlinfsrv.environment import VERSION_VARIABLE, app_insights_target
 from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError, StopServing
 from azmlinfsrv.inputs import input_parser
 from azmlinfsrv.logs import LineClock
@@ -31,7 +31,12 @@ from azmlinfsrv.settings import Settings
 from azmlinfsrv.telemetry.board import Board
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
+if TYPE_CHECKING:
+    from azmlinfsrv.telemetry.observer import Observer
+
 STARTUP_FAILURE = 3
+# How long what is left of telemetry may be sent before a process ends.
+TELEMETRY_S = 5.0
 
 logger = logging.getLogger("azmlinfsrv")
 _trace_logger = logging.getLogger("azmlinfsrv.trace")
@@ -45,19 +50,25 @@ class Loaded(NamedTuple):
         swagger: its OpenAPI documents.
         drain: lets unfinished printed lines go.
         init_s: how long ``init()`` took.
+        observer: is told what happens; None where no telemetry is wanted.
     """
 
     script: Script
     swagger: Swagger
     drain: Callable[[], None]
     init_s: float
+    observer: Observer | None = None
 
 
-def load(configuration: Configuration) -> Loaded:
+def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
     """Set up what the script's code may rely on, import it and call ``init()``, all on the calling thread.
 
+    Args:
+        configuration: the settings and where they came from.
+        forks_later: whether the script is served by processes that will be forked from this one.
+
     Raises:
-        ConfigurationError: the syslog address cannot be used.
+        ConfigurationError: the syslog address cannot be used, or a package of telemetry is missing.
         ScriptError: the logging.json, the debugger or the script cannot be used; the reason has been logged.
     """
     settings = configuration.settings
@@ -66,8 +77,8 @@ def load(configuration: Configuration) -> Loaded:
     _configure_logging(configuration)
     if settings.debug_port:
         _connect_debugger(settings.debug_port)
-    print("Initializing logger")  # noqa: T201 - a line of release 1.5.1
-    captured = capture.install(_sinks(settings))
+    observer = _observe(settings, forks_later=forks_later)
+    captured = _capture(settings, observer)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     sys.path += import_paths(settings)
@@ -77,6 +88,7 @@ def load(configuration: Configuration) -> Loaded:
     except ScriptError as error:
         _log_load_error(error)
         _log_model_tree(settings.model_dir)
+        _tell_failure(error, observer)
         raise
     decorated.check_samples(script.run)
     began = time.perf_counter()
@@ -84,23 +96,28 @@ def load(configuration: Configuration) -> Loaded:
         call_init(script)
     except ScriptError as error:
         _log_init_error(error, settings.model_dir)
+        captured.drain()
+        _tell_failure(error, observer)
         raise
     finally:
         captured.drain()
     init_s = time.perf_counter() - began
     swagger = Swagger(settings, script.run, script.typed)
     logger.info("Scoring timeout is set to %s", settings.scoring_timeout_ms)
-    return Loaded(script, swagger, captured.drain, init_s)
+    if observer is not None:
+        observer.watch_logging()  # a basicConfig(force=True) of the script's has ended it
+        observer.is_text = script.style is Style.JSON_TEXT
+    return Loaded(script, swagger, captured.drain, init_s, observer)
 
 
-def load_or_exit(configuration: Configuration) -> Loaded:
+def load_or_exit(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
     """Do the same, and end the process where the script cannot be served: gunicorn takes 3 for a failed start.
 
     Raises:
         SystemExit: with 3 after a failure, with 0 if the start was stopped.
     """
     try:
-        return load(configuration)
+        return load(configuration, forks_later=forks_later)
     except ConfigurationError as error:
         logs.log_configuration_error(error)
     except ScriptError:
@@ -113,8 +130,13 @@ def load_or_exit(configuration: Configuration) -> Loaded:
 def _configure_logging(configuration: Configuration) -> None:
     settings = configuration.settings
     folder = os.path.dirname(os.path.realpath(settings.entry_script)) if settings.entry_script else None
+    dress = None
+    if settings.log_format == "json":
+        from azmlinfsrv.telemetry import json_logs
+
+        dress = json_logs.install
     try:
-        logs.configure(settings.app_root, folder, settings.log_level)
+        logs.configure(settings.app_root, folder, settings.log_level, dress)
     except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
         reason = "".join(traceback.format_exception_only(type(error), error)).rstrip()
         logger.critical("Invalid config file!: %s", reason)
@@ -151,6 +173,50 @@ def _connect_debugger(port: int) -> None:
     debugpy.wait_for_client()  # noqa: T100 - what the setting asks for
 
 
+def _observe(settings: Settings, *, forks_later: bool) -> Observer | None:
+    """Return the observer, which tells of the script's logging from now on; None where no telemetry is wanted.
+
+    Raises:
+        ConfigurationError: a package of it is not installed.
+    """
+    target = app_insights_target(settings, os.environ)
+    if target is None and not settings.otlp_enabled:
+        return None
+    from azmlinfsrv.telemetry.setup import make_observer
+
+    models = model_ids(settings.model_dir) if settings.model_dir and os.path.isdir(settings.model_dir) else []
+    observer = make_observer(settings, target, models, os.environ)
+    observer.watch_logging()
+    if forks_later:
+        observer.share()
+    else:
+        observer.start()
+    return observer
+
+
+def _capture(settings: Settings, observer: Observer | None) -> capture.Capture:
+    """Capture what is printed from now on."""
+    sinks, stderr_line, carry = _sinks(settings), None, None
+    if settings.log_format == "json":
+        from azmlinfsrv.telemetry import current, json_logs
+
+        logger.info("Initializing logger")
+        stderr_line, carry = json_logs.stderr_lines(sys.stderr), current.carry
+    else:
+        print("Initializing logger")  # noqa: T201 - a line of release 1.5.1
+    if observer is not None:
+        sinks.append(observer.printed)
+        carry = observer.carry
+    return capture.install(sinks, carry, stderr_line)
+
+
+def _tell_failure(error: ScriptError, observer: Observer | None) -> None:
+    """Tell of a script that cannot be served, before the process ends."""
+    if observer is not None:
+        observer.exception(error.__cause__ or error, None)
+        observer.close(TELEMETRY_S)
+
+
 def _sinks(settings: Settings) -> list[capture.Sink]:
     if not settings.syslog_address:
         return []
@@ -164,8 +230,6 @@ def _sinks(settings: Settings) -> list[capture.Sink]:
 def _log_start(configuration: Configuration) -> None:
     settings = configuration.settings
     logger.info("Starting up app insights client")
-    if settings.app_insights_enabled:
-        logger.warning("Application Insights is not part of this version: no telemetry is sent.")
     model_dir = settings.model_dir or ""
     if not os.path.exists(model_dir):
         _trace_logger.warning("Model directory is not set or does not exist: %s", model_dir)
@@ -226,9 +290,21 @@ def make_runner(loaded: Loaded, settings: Settings) -> Runner:
     script = loaded.script
     needs_flask = script.uses_flask or script.style is Style.RAW
     context, flask_request = _flask(settings, script) if needs_flask else (None, _no_flask)
-    scorer = Scorer(script, input_parser(script, flask_request), context)
+    tell = loaded.observer.exception if loaded.observer is not None else None
+    scorer = Scorer(script, input_parser(script, flask_request), context, tell)
+    runner = _runner(scorer, loaded, settings)
+    if loaded.observer is not None:
+        runner.enter = loaded.observer.enter
+    elif settings.log_format == "json":
+        from azmlinfsrv.telemetry import current
+
+        runner.enter = current.enter
+    return runner
+
+
+def _runner(scorer: Scorer, loaded: Loaded, settings: Settings) -> Runner:
     timeouts = settings.scoring_timeout_ms, settings.write_timeout_ms
-    if script.is_async:
+    if loaded.script.is_async:
         return AsyncRunner(scorer, *timeouts, loaded.drain, limit=settings.async_limit)
     if settings.worker_threads > 1:
         return ThreadsRunner(scorer, *timeouts, loaded.drain, threads=settings.worker_threads)
@@ -264,11 +340,19 @@ def make_app(
     """Return the application that serves the script."""
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     docs = read_docs_page() if settings.docs_enabled else None
-    app = create_app(loaded.swagger, runner.submit, cors, os.environ.get(VERSION_VARIABLE, ""), log, docs, metrics)
+    version = os.environ.get(VERSION_VARIABLE, "")
+    app = create_app(loaded.swagger, runner.submit, cors, version, log, docs, metrics, loaded.observer)
     if metrics is not None:
         runner.metrics = metrics
         metrics.serve(app.paths, runner.slots, loaded.init_s)
     return app
+
+
+def make_log(
+    settings: Settings, clock: LineClock, call_later: Callable[[float, Callable[[], None]], Any] | None
+) -> RequestLog:
+    """Return what writes the lines of requests."""
+    return (JsonRequestLog if settings.log_format == "json" else RequestLog)(clock, call_later)
 
 
 def read_docs_page() -> bytes:
@@ -280,5 +364,5 @@ def read_docs_page() -> bytes:
 def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:
     """Return the ASGI application that serves the script."""
     runner = make_runner(loaded, settings)
-    app = make_app(loaded, settings, runner, RequestLog(LineClock(), None), make_metrics(settings))
+    app = make_app(loaded, settings, runner, make_log(settings, LineClock(), None), make_metrics(settings))
     return ScoringApp(app, runner, settings.max_body_bytes)

@@ -37,6 +37,8 @@ def current_request() -> str:
 
 _LONGEST_LINE = 64 * 1024
 
+Carry = Callable[[], Callable[[], None]]
+
 
 class Sink(Protocol):
     """Takes printed lines, on any thread; must not raise and must not print."""
@@ -51,12 +53,15 @@ class CapturedStream(io.TextIOBase):
     An unfinished line is kept for each thread and request, and let go at its end or at `drain`.
     """
 
-    def __init__(self, name: str, original: TextIO, sinks: Iterable[Sink]) -> None:
+    def __init__(
+        self, name: str, original: TextIO, sinks: Iterable[Sink], write_line: Callable[[str], None] | None = None
+    ) -> None:
         super().__init__()
+        self._write_line = write_line or _log_line
         self._name = name
         self._original = original
         self._sinks = tuple(sinks)
-        self._passes_on = name == "stderr"
+        self._passes_on = name == "stderr" and write_line is None
         self._unfinished: dict[tuple[int, str], str] = {}
         self._busy = threading.local()
 
@@ -125,11 +130,15 @@ class CapturedStream(io.TextIOBase):
         self._busy.now = True
         try:
             if not self._passes_on:
-                logger.info("%s", line)
+                self._write_line(line)
             for sink in self._sinks:
                 sink(self._name, request_id, line)
         finally:
             self._busy.now = False
+
+
+def _log_line(line: str) -> None:
+    logger.info("%s", line)
 
 
 def _compact(text: str) -> str:
@@ -152,12 +161,20 @@ class Capture(NamedTuple):
     undo: Callable[[], None]
 
 
-def install(sinks: Iterable[Sink] = ()) -> Capture:
-    """Capture what is printed from now on; threads carry the request id of the code that started them."""
+def install(
+    sinks: Iterable[Sink] = (), carry: Carry | None = None, stderr_line: Callable[[str], None] | None = None
+) -> Capture:
+    """Capture what is printed from now on; threads carry the request id of the code that started them.
+
+    Args:
+        sinks: take each line.
+        carry: called where a thread is started or work is given to one; what it returns is called there.
+        stderr_line: writes a line of stderr to the console, in place of passing on what is written.
+    """
     before = sys.stdout, sys.stderr
     start, submit = threading.Thread.start, ThreadPoolExecutor.submit
     sinks = tuple(sinks)
-    out, err = CapturedStream("stdout", sys.stdout, sinks), CapturedStream("stderr", sys.stderr, sinks)
+    out, err = CapturedStream("stdout", sys.stdout, sinks), CapturedStream("stderr", sys.stderr, sinks, stderr_line)
     sys.stdout, sys.stderr = out, err
 
     def drain() -> None:
@@ -165,8 +182,8 @@ def install(sinks: Iterable[Sink] = ()) -> Capture:
             out.drain()
             err.drain()
 
-    threading.Thread.start = _start_in_context(start, drain)  # type: ignore[method-assign, assignment]
-    ThreadPoolExecutor.submit = _submit_in_context(submit, drain)  # type: ignore[method-assign]
+    threading.Thread.start = _start_in_context(start, drain, carry)  # type: ignore[method-assign, assignment]
+    ThreadPoolExecutor.submit = _submit_in_context(submit, drain, carry)  # type: ignore[method-assign]
 
     def undo() -> None:
         drain()
@@ -178,14 +195,17 @@ def install(sinks: Iterable[Sink] = ()) -> Capture:
 
 
 def _start_in_context(
-    start: Callable[[threading.Thread], None], drain: Callable[[], None]
+    start: Callable[[threading.Thread], None], drain: Callable[[], None], carry: Carry | None
 ) -> Callable[[threading.Thread], None]:
     @functools.wraps(start)
     def start_in_context(thread: threading.Thread) -> None:
         request_id, run = _request_id.get(), thread.run
+        carried = carry() if carry is not None else None
 
         def run_in_context() -> None:
             _request_id.set(request_id)
+            if carried is not None:
+                carried()
             try:
                 run()
             finally:
@@ -197,13 +217,18 @@ def _start_in_context(
     return start_in_context
 
 
-def _submit_in_context(submit: Callable[..., Any], drain: Callable[[], None]) -> Callable[..., Any]:
+def _submit_in_context(
+    submit: Callable[..., Any], drain: Callable[[], None], carry: Carry | None
+) -> Callable[..., Any]:
     @functools.wraps(submit)
     def submit_in_context(pool: ThreadPoolExecutor, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         request_id = _request_id.get()
+        carried = carry() if carry is not None else None
 
         def call_in_context(*args: Any, **kwargs: Any) -> Any:
             token = _request_id.set(request_id)
+            if carried is not None:
+                carried()
             try:
                 return function(*args, **kwargs)
             finally:

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from azmlinfsrv import logs
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     logging.basicConfig()
     logs.load(logs.PACKAGE)
     try:
-        configuration = load_configuration(given, os.environ, os.getcwd())
+        configuration = _configure(given)
         _check_script(configuration)
         named = configuration.settings.config_file
         if named and named != configuration.config_file:
@@ -114,6 +114,23 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         logs.log_configuration_error(error)
         sys.exit(STARTUP_FAILURE)
     sys.exit(0)
+
+
+def _configure(given: Mapping[str, Any]) -> Configuration:
+    """Return the configuration, and let the log have the format that it asks for, from the first line on.
+
+    Raises:
+        ConfigurationError: a value or the file is not valid.
+    """
+    try:
+        configuration = load_configuration(given, os.environ, os.getcwd())
+        if configuration.settings.log_format == "json":
+            from azmlinfsrv.telemetry import json_logs
+
+            json_logs.install()
+    finally:
+        logs.announce(logs.PACKAGE)
+    return configuration
 
 
 def _check_script(configuration: Configuration) -> None:
@@ -133,6 +150,10 @@ def _check_script(configuration: Configuration) -> None:
 def print_start(configuration: Configuration) -> None:
     """Print the notices and the banner."""
     lines = [*notices(configuration.settings, os.environ), *banner(configuration.settings, os.environ)]
+    if configuration.settings.log_format == "json":
+        for line in filter(None, lines):
+            logger.info("%s", line)
+        return
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 

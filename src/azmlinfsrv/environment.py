@@ -5,17 +5,17 @@ Source: release 1.5.1; `contract.md`, "environment of the script".
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from azmlinfsrv._version import __version__
 from azmlinfsrv.configuration import Configuration
+from azmlinfsrv.connection_string import Target, parse_target
 from azmlinfsrv.settings import Settings, rows
 
 SERVER_VERSION = f"azmlinfsrv/{__version__}"
 VERSION_VARIABLE = "HTTP_X_MS_SERVER_VERSION"
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.IGNORECASE)
+_CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 
 _BANNER = (
     ("Entry Script Name", "AZUREML_ENTRY_SCRIPT"),
@@ -49,7 +49,7 @@ def script_environment(
         "WORKER_COUNT": str(settings.worker_count),
         "SERVER_PORT": str(settings.port),
         "HEALTH_PORT": str(settings.health_port if settings.separate_health_endpoint else settings.port),
-        "AML_APP_INSIGHTS_ENABLED": "true" if uses_app_insights(settings) else "false",
+        "AML_APP_INSIGHTS_ENABLED": "true" if app_insights_target(settings, environ) else "false",
     }
     if "AML_APP_ROOT" not in environ:
         variables["AML_APP_ROOT"] = settings.app_root
@@ -62,15 +62,18 @@ def script_environment(
     return variables
 
 
-def uses_app_insights(settings: Settings) -> bool:
-    """Return whether telemetry is wanted and has a key that can be one."""
-    key = settings.app_insights_key
-    return bool(settings.app_insights_enabled and key and is_app_insights_key(key))
+def app_insights_target(settings: Settings, environ: Mapping[str, str]) -> Target | None:
+    """Return where telemetry goes, or None where it is not wanted or has no key that can be one.
 
-
-def is_app_insights_key(key: str) -> bool:
-    """Return whether this is an instrumentation key (a UUID) or a connection string."""
-    return bool(_UUID.match(key)) or "instrumentationkey=" in key.lower()
+    Args:
+        settings: the settings.
+        environ: the environment; a connection string in it has the endpoint of a bare key, as in release 1.5.1.
+    """
+    if not (settings.app_insights_enabled and settings.app_insights_key):
+        return None
+    row = rows()["app_insights_endpoint"]
+    chosen = settings.app_insights_endpoint if settings.app_insights_endpoint != row.default else ""
+    return parse_target(settings.app_insights_key, chosen, environ.get(_CONNECTION_STRING, ""))
 
 
 def notices(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
@@ -84,7 +87,7 @@ def notices(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
         yield "The environment variable 'AZUREML_MODEL_DIR' has not been set."
         yield "Use the --model_dir command line argument to set it."
     if settings.app_insights_enabled and settings.app_insights_key:
-        if uses_app_insights(settings):
+        if app_insights_target(settings, environ):
             yield "Valid Application Insights instrumentation key provided."
         else:
             yield "Invalid Application Insights instrumentation key provided."

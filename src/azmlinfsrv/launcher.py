@@ -82,7 +82,7 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
 
     def load(self) -> Any:
         """Load the script, in the worker, or before the fork with WORKER_PRELOAD."""
-        loaded = boot.load_or_exit(self._configuration)
+        loaded = boot.load_or_exit(self._configuration, forks_later=self.cfg.preload_app)
         if self.cfg.preload_app:
             gc.freeze()
         return loaded, self._configuration.settings

@@ -16,7 +16,10 @@ from typing import Any, Literal, TextIO
 LOGGER = "azmlinfsrv"
 ACCESS_LOGGER = "gunicorn.access"
 ERROR_LOGGER = "gunicorn.error"
+PRINT_LOGGER = "azmlinfsrv.print"
 PROBE = "GET / HTTP/1.1"
+# Attributes by which a log record carries the request that it is about, and values of its own.
+REQUEST, FIELDS = "azmlinfsrv_request", "azmlinfsrv_fields"
 FORMAT = "%(asctime)s %(levelname).1s [%(process)d] %(name)s - %(message)s"
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
@@ -77,13 +80,16 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # no subscr
         super().emit(record)
 
 
-def configure(app_root: str, script_folder: str | None, level: str | None) -> None:
+def configure(
+    app_root: str, script_folder: str | None, level: str | None, dress: Callable[[], None] | None = None
+) -> None:
     """Apply the first logging.json of the app root and the script's folder, and the level.
 
     Args:
         app_root: AML_APP_ROOT.
         script_folder: folder of the entry script, if any.
         level: AZUREML_LOG_LEVEL, or None.
+        dress: gives the handlers of a logging.json that was applied another format; or None.
 
     Raises:
         ValueError: the logging.json is not valid.
@@ -91,6 +97,9 @@ def configure(app_root: str, script_folder: str | None, level: str | None) -> No
     for folder in (app_root, script_folder):
         if folder and os.path.isfile(os.path.join(folder, "logging.json")):
             load(folder)
+            if dress is not None:
+                dress()
+            announce(folder)
             break
     if level:
         set_level(level)
@@ -102,10 +111,13 @@ def load(folder: str) -> None:
     Raises:
         ValueError: it is not valid.
     """
-    path = os.path.join(folder, "logging.json")
-    with open(path, encoding="utf-8") as file:
+    with open(os.path.join(folder, "logging.json"), encoding="utf-8") as file:
         logging.config.dictConfig(json.load(file))
-    logging.getLogger(LOGGER).info("Loaded logging config from %s", path)
+
+
+def announce(folder: str) -> None:
+    """Log that the logging.json of a folder has been applied."""
+    logging.getLogger(LOGGER).info("Loaded logging config from %s", os.path.join(folder, "logging.json"))
 
 
 def set_level(level: str) -> None:

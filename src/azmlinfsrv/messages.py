@@ -34,6 +34,8 @@ class Request:
         route: path of the route that took the request, or "" where it is not logged.
         matched: whether a route took the request.
         disconnected: whether the client is known to have left.
+        is_aborted: whether its streamed answer was broken off.
+        response: its answer; set only where telemetry wants to know.
         taken: `time.perf_counter` when a scoring thread took it from the queue; 0 where it did not, or nobody measures.
         run_s: how long ``run()`` took, failed or not; 0 where it was not called.
         timed_out: whether ``run()`` took too long.
@@ -45,12 +47,14 @@ class Request:
         "disconnected",
         "headers",
         "ids",
+        "is_aborted",
         "matched",
         "method",
         "path",
         "query",
         "received",
         "reply",
+        "response",
         "route",
         "run_s",
         "scheme",
@@ -91,6 +95,8 @@ class Request:
         self.route = ""
         self.matched = False
         self.disconnected = False
+        self.is_aborted = False
+        self.response: Response | None = None
         self.taken = self.run_s = 0.0
         self.timed_out = False
 

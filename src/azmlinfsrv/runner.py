@@ -21,7 +21,7 @@ from azmlinfsrv import capture
 from azmlinfsrv.deadline import Deadline
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.messages import ClientGoneError, Gate, Request, Response
-from azmlinfsrv.scorer import Call, Scorer, log_user_error
+from azmlinfsrv.scorer import Call, Scorer
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 logger = logging.getLogger("azmlinfsrv")
@@ -86,6 +86,7 @@ class Runner:
         enough: at which number to call `on_enough`; 0 is never.
         on_enough: called on the I/O thread.
         completions: what the scoring thread hands to the I/O thread.
+        enter: called in the thread or task that scores a request, before it does; or None.
         metrics: counts calls and streams, or None.
         slots: number of calls at a time.
     """
@@ -105,6 +106,7 @@ class Runner:
         self.enough = 0
         self.on_enough: Callable[[], None] = _nothing
         self.completions = Completions()
+        self.enter: Callable[[Request], Any] | None = None
         self.metrics: WorkerMetrics | None = None
         self._call_soon: CallSoon = _nothing
 
@@ -171,11 +173,13 @@ class Runner:
         undo = deadline.install()
         self._deadlines.append(deadline)
         get, call, post, drain = self._jobs.get, deadline.call, self.completions.post, self._drain
-        score = self._scorer.score if self.metrics is None else self._measured
+        score, enter = self._scorer.score if self.metrics is None else self._measured, self.enter
         try:
             while (jobs := get()) is not None:
                 for request, done in jobs:
                     capture.enter_request(request.ids.request_id)
+                    if enter is not None:
+                        enter(request)
                     response = score(request, call)
                     post(self._complete, request, response, done)
                     if response.stream is not None:
@@ -213,10 +217,10 @@ class Runner:
         except StopServing:
             raise
         except BaseException as error:  # noqa: BLE001 - the border to user code
-            log_user_error(error, request)
+            self._scorer.log_error(error, request)
             post(self._abort, request)
         finally:
-            _close(stream, request)
+            self._close(stream, request)
 
     def _end(self, request: Request) -> None:
         self._stream_ended()
@@ -224,6 +228,7 @@ class Runner:
 
     def _abort(self, request: Request) -> None:
         self._stream_ended()
+        request.is_aborted = True
         request.reply.abort()
 
     def _stream_ended(self) -> None:
@@ -231,13 +236,12 @@ class Runner:
         if self.metrics is not None:
             self.metrics.stream_ended()
 
-
-def _close(stream: Any, request: Request) -> None:
-    """Close the user's generator, whose clean-up may raise."""
-    try:
-        stream.close()
-    except Exception as error:  # noqa: BLE001 - the border to user code
-        log_user_error(error, request)
+    def _close(self, stream: Any, request: Request) -> None:
+        """Close the user's generator, whose clean-up may raise."""
+        try:
+            stream.close()
+        except Exception as error:  # noqa: BLE001 - the border to user code
+            self._scorer.log_error(error, request)
 
 
 class ThreadsRunner(Runner):
@@ -340,6 +344,8 @@ class AsyncRunner(Runner):
 
     async def _process(self, request: Request, done: Done) -> None:
         capture.enter_request(request.ids.request_id)
+        if self.enter is not None:
+            self.enter(request)
         if self.metrics is not None:
             request.taken = time.perf_counter()
         try:
@@ -365,7 +371,7 @@ class AsyncRunner(Runner):
         except (ClientGoneError, asyncio.TimeoutError):
             post(self._abort, request)
         except Exception as error:  # noqa: BLE001 - the border to user code
-            log_user_error(error, request)
+            self._scorer.log_error(error, request)
             post(self._abort, request)
         finally:
             with contextlib.suppress(Exception):

@@ -30,6 +30,7 @@ logger = logging.getLogger("azmlinfsrv")
 
 Call = Callable[[Callable[..., Any], dict[str, Any]], Any]
 Context = Callable[[Request], AbstractContextManager[None]]
+Tell = Callable[[BaseException, Request], None]
 
 
 class Scorer:
@@ -39,9 +40,11 @@ class Scorer:
         script: the loaded script.
         parse: makes the arguments of ``run()``.
         context: what surrounds the call for scripts that use Flask, or None.
+        tell: is told of each exception of the user's code, or None.
     """
 
-    def __init__(self, script: Script, parse: Parse, context: Context | None) -> None:
+    def __init__(self, script: Script, parse: Parse, context: Context | None, tell: Tell | None = None) -> None:
+        self._tell = tell
         self._run = script.run
         self._parse = parse
         self._context = context
@@ -115,6 +118,8 @@ class Scorer:
         except (TypeError, ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
             logger.error("Encountered Exception: %s\nRequest id: %s", reason, request.ids.request_id)  # noqa: TRY400
+            if self._tell is not None:
+                self._tell(error, request)
             return outputs.error_response(ServerError())
         response.exec_ms = elapsed_s * 1000
         return response
@@ -134,7 +139,7 @@ class Scorer:
                 return self.failure(request, bad_input)
         if _is_http_exception(error):
             return self._http_exception(request, error)
-        log_user_error(error, request)
+        self.log_error(error, request)
         return outputs.error_response(RunFailedError())
 
     def failure(self, request: Request, error: ServerError) -> Response:
@@ -146,12 +151,14 @@ class Scorer:
             where = user_stack(error.__cause__) if error.__cause__ else ""
             reason = f"Script failed to finish execution within the allocated time: {error.timeout_ms}ms"
             logger.error("Encountered Exception: %s\n%sRequest id: %s", reason, where, request.ids.request_id)
+            if self._tell is not None:
+                self._tell(error, request)
         return outputs.error_response(error)
 
     def _http_exception(self, request: Request, error: Any) -> Response:
         """Return the status and message of an HTTP exception, as `flask.abort` raises it."""
         if (error.code or 500) >= 500:
-            log_user_error(error, request)
+            self.log_error(error, request)
         if error.response is not None:
             return outputs.http_response(error.response)
         answer = (
@@ -162,18 +169,19 @@ class Scorer:
 
     def _internal_error(self, request: Request, error: Exception) -> Response:
         """Return 500 for a result that JSON cannot hold, or a defect of ours; the log says which."""
-        log_user_error(error, request)
+        self.log_error(error, request)
         return outputs.error_response(ServerError())
+
+    def log_error(self, error: BaseException, request: Request) -> None:
+        """Log an exception of the user's code with its traceback and the request id, and tell of it."""
+        logger.error("Encountered Exception: %s\nRequest id: %s", user_traceback(error), request.ids.request_id)
+        if self._tell is not None:
+            self._tell(error, request)
 
 
 def _is_http_exception(error: BaseException) -> bool:
     exceptions = sys.modules.get("werkzeug.exceptions")
     return exceptions is not None and isinstance(error, exceptions.HTTPException)
-
-
-def log_user_error(error: BaseException, request: Request) -> None:
-    """Log an exception of the user's code with its traceback and the request id."""
-    logger.error("Encountered Exception: %s\nRequest id: %s", user_traceback(error), request.ids.request_id)
 
 
 def _first_item(generator: Generator[Any, None, None]) -> Started:

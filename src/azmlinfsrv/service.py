@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import signal
@@ -10,19 +11,21 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 
-from azmlinfsrv.access_log import RequestLog
 from azmlinfsrv.app import Application
-from azmlinfsrv.boot import Loaded, make_app, make_runner
+from azmlinfsrv.boot import TELEMETRY_S, Loaded, make_app, make_log, make_runner
 from azmlinfsrv.logs import LineClock, line_handlers
 from azmlinfsrv.protocol import Connections
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.sockets import BACKLOG
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
+from azmlinfsrv.telemetry.readings import read_for_all
 from azmlinfsrv.wire import Limits
 
 logger = logging.getLogger("azmlinfsrv")
 
 TICK_S = 0.25
+# How long telemetry may be sent by a worker that is overdue.
+LATE_TELEMETRY_S = 1.0
 
 
 class Service:
@@ -55,6 +58,7 @@ class Service:
         self._sockets = sockets
         self._loop = new_loop()
         self._heartbeat = heartbeat
+        self._observer = loaded.observer
         self._runner = make_runner(loaded, settings)
         self._thread = threading.Thread(target=self._run_io, name="io", daemon=True)
         self._started = threading.Event()
@@ -72,6 +76,10 @@ class Service:
         Raises:
             OSError: a socket cannot be listened on.
         """
+        if self._observer is not None:
+            if self._metrics is not None:
+                self._observer.readings = functools.partial(read_for_all, self._metrics)
+            self._observer.start()
         self._thread.start()
         self._started.wait()
         if self._failure is not None:
@@ -83,6 +91,9 @@ class Service:
             self._served = True
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+            if self._observer is not None:
+                self._observer.close(TELEMETRY_S)
+                self._count_drops()
             flush_logs()
 
     def replace_after(self, requests: int, replace: Callable[[], None]) -> None:
@@ -120,7 +131,7 @@ class Service:
     async def _open(self) -> None:
         loop, settings = self._loop, self._settings
         clock = LineClock()
-        log = RequestLog(clock, loop.call_later)
+        log = make_log(settings, clock, loop.call_later)
         self._app = make_app(self._loaded, settings, self._runner, log, self._metrics)
         self._connections = Connections(self._app, limits_of(settings), clock, loop.time)
         self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
@@ -146,10 +157,15 @@ class Service:
         self._heartbeat()
         if self._metrics is not None:
             self._metrics.sample()
+            self._count_drops()
         if self._connections is not None:
             self._connections.check_timeouts()
         if self._stopping:
             self._drain()
+
+    def _count_drops(self) -> None:
+        if self._observer is not None and self._metrics is not None:
+            self._observer.count_drops(self._metrics.dropped)
 
     def _drain(self) -> None:
         """Bring the stop one step further."""
@@ -169,6 +185,8 @@ class Service:
         if late or (self._runner.pending == 0 and not connections.open):
             self._runner.stop()
         if now >= self._stop_by + 1 and not self._served:
+            if self._observer is not None:
+                self._observer.close(LATE_TELEMETRY_S)
             flush_logs()
             os._exit(0)  # run() does not come back: nothing else ends it
 

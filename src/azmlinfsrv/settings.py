@@ -301,6 +301,16 @@ class Settings:
         flag="--syslog_address",
         in_file=True,
     )
+    log_format: str = row(
+        "text",
+        _LOGS,
+        "`text` writes the lines of the released server; `json` writes one JSON object a line, with request and trace "
+        "ids.",
+        "AZMLINFSRV_LOG_FORMAT",
+        flag="--log_format",
+        choices=("text", "json"),
+        in_file=True,
+    )
     metrics_enabled: bool = row(
         True,
         _TELEMETRY,
@@ -333,6 +343,14 @@ class Settings:
         _TELEMETRY,
         "Send the answer's text to Application Insights.",
         "APP_INSIGHTS_LOG_RESPONSE_ENABLED",
+        in_file=True,
+    )
+    otlp_enabled: bool = row(
+        False,
+        _TELEMETRY,
+        "Send spans, logs and metrics to an OpenTelemetry collector; the standard OTEL_* variables say where and how.",
+        "AZMLINFSRV_OTLP_ENABLED",
+        flag="--otlp_enabled",
         in_file=True,
     )
     model_data_enabled: bool = row(

@@ -12,13 +12,27 @@ import pytest
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 
 # What a scripts' user pays for only when the script uses it.
-HEAVY = ["debugpy", "flask", "gunicorn", "inference_schema", "numpy", "pandas", "pydantic"]
+HEAVY = [
+    "azure.core",
+    "azure.monitor",
+    "debugpy",
+    "flask",
+    "grpc",
+    "gunicorn",
+    "inference_schema",
+    "numpy",
+    "opentelemetry",
+    "pandas",
+    "pydantic",
+]
 
 # Modules that exist to join the server with one of these, and what scripts import to use Flask's classes.
 ALLOWED = {
     "azmlinfsrv.api": {"flask"},
     "azmlinfsrv.flask_bridge": {"flask"},
     "azmlinfsrv.launcher": {"gunicorn"},
+    "azmlinfsrv.telemetry.otlp_records": {"opentelemetry"},
+    "azmlinfsrv.telemetry.spans": {"opentelemetry"},
     "azmlinfsrv.worker": {"gunicorn"},
     "azureml.contrib.services.aml_request": {"flask"},
     "azureml.contrib.services.aml_response": {"flask"},

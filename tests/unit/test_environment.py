@@ -11,7 +11,7 @@ import pytest
 
 from azmlinfsrv import __version__
 from azmlinfsrv.configuration import load_configuration
-from azmlinfsrv.environment import banner, is_app_insights_key, notices, script_environment, uses_app_insights
+from azmlinfsrv.environment import app_insights_target, banner, notices, script_environment
 from azmlinfsrv.settings import Settings
 
 KEY = "01234567-89ab-cdef-0123-456789abcdef"
@@ -139,13 +139,23 @@ def test_telemetry_needs_a_key(tmp_path: Path, enabled: str, key: str | None, us
     environ = {"AML_APP_INSIGHTS_ENABLED": enabled, **({"AML_APP_INSIGHTS_KEY": key} if key else {})}
     assert variables(tmp_path, **environ)["AML_APP_INSIGHTS_ENABLED"] == str(used).lower()
     settings = Settings(app_insights_enabled=enabled == "true", app_insights_key=key)
-    assert uses_app_insights(settings) is used
+    assert (app_insights_target(settings, {}) is not None) is used
 
 
-@pytest.mark.parametrize(("key", "valid"), [(KEY, True), (CONNECTION_STRING, True), ("", False), ("a" * 36, False)])
-def test_keys(key: str, valid: bool) -> None:
-    """A key is a UUID or a connection string that holds one."""
-    assert is_app_insights_key(key) is valid
+def test_where_telemetry_goes() -> None:
+    """AML_APP_INSIGHTS_ENDPOINT wins, then the connection string's, then that of the environment, then Azure's."""
+
+    def endpoint(environ: Mapping[str, str] | None = None, **settings: Any) -> str:
+        target = app_insights_target(Settings(app_insights_enabled=True, **settings), environ or {})
+        assert target is not None
+        return target.endpoint
+
+    beside = {"APPLICATIONINSIGHTS_CONNECTION_STRING": CONNECTION_STRING}
+    own = "http://own.test/v2/track"
+    assert endpoint(beside, app_insights_key=CONNECTION_STRING, app_insights_endpoint=own) == "http://own.test"
+    assert endpoint(app_insights_key=CONNECTION_STRING) == "https://example.org"
+    assert endpoint(beside, app_insights_key=KEY) == "https://example.org"
+    assert endpoint(app_insights_key=KEY) == "https://dc.services.visualstudio.com"
 
 
 def test_notices() -> None:

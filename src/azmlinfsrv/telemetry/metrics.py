@@ -35,7 +35,7 @@ _SENT, _RECEIVED = layout.SENT_BYTES - _BUCKETS, layout.RECEIVED_BYTES - _BUCKET
 
 
 class WorkerMetrics:
-    """Counts in one slot of the board; every method but `dropped` is called on the I/O thread.
+    """Counts in one slot of the board; every method but `dropped` and `is_first` is called on the I/O thread.
 
     What is called for each request does no more than add, and takes less than a microsecond.
 
@@ -96,6 +96,12 @@ class WorkerMetrics:
         cells[start + layout.STARTED] = time.time()
         self.sample()
         cells[start + layout.UP] = 1
+
+    def is_first(self) -> bool:
+        """Return whether this worker is the first of those that serve; called on any thread."""
+        cells = self.board.cells
+        first = next((start for start in self.board.used() if cells[start + layout.UP]), None)
+        return self._cells is cells and first == self._base
 
     def submitted(self, count: int) -> None:
         """Count requests that wait for ``run()`` from now on: those that one turn of the I/O loop brought."""

@@ -12,7 +12,7 @@ from azmlinfsrv.telemetry import board as layout
 from azmlinfsrv.telemetry import catalogue
 from azmlinfsrv.telemetry.board import Board, Key
 from azmlinfsrv.telemetry.catalogue import Metric
-from azmlinfsrv.telemetry.metrics import DROPPED, OTHER, REJECTED, scored_requests
+from azmlinfsrv.telemetry.metrics import DROPPED, OTHER, REJECTED, WorkerMetrics, scored_requests
 
 # A number, or the cells of a histogram: the sum, then the buckets.
 Value = float | Sequence[float]
@@ -44,6 +44,14 @@ def read(board: Board) -> list[Reading]:
     ]
     order = {metric.name: number for number, metric in enumerate(catalogue.METRICS)}
     return sorted(readings, key=lambda each: order[each.metric.name])
+
+
+def read_for_all(metrics: WorkerMetrics) -> list[Reading]:
+    """Return the readings of all metrics in one of the workers, the first that serves, and none in the others."""
+    if not metrics.is_first():
+        return []
+    metrics.sample()
+    return read(metrics.board)
 
 
 def _one(metric: Metric, value: Value) -> Reading:
