@@ -16,6 +16,8 @@ from tests.ports import ReservedPort
 from tests.servers import RunningServer, server_command, server_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
+# Where scripts/test puts the programs that it gets from npm.
+PACKAGES = [PROJECT / ".cache" / "azurite" / "node_modules" / ".bin"]
 
 
 class RequireProgram(Protocol):
@@ -67,7 +69,8 @@ def require_program() -> RequireProgram:
     """
 
     def require(name: str) -> str:
-        path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin")
+        folders = [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", *PACKAGES]
+        path = shutil.which(name, path=os.pathsep.join(map(str, folders)))
         if path is None:
             reason = f"the program {name} is not installed"
             if os.environ.get("AZMLINFSRV_REQUIRE_PROGRAMS") == "1":

@@ -28,6 +28,7 @@ from azmlinfsrv.schema import Swagger
 logger = logging.getLogger("azmlinfsrv")
 
 Submit = Callable[[Request, Callable[[Request, Response], None]], None]
+Record = Callable[[Request, Response], None]
 
 _DEPRECATED = (
     "x-ms-request-id header has been deprecated and will be removed from future versions of the server."
@@ -50,6 +51,7 @@ class Application:
         cors: the CORS policy, or None.
         server_version: value of ``x-ms-server-version``, or "" to leave it out.
         log: writes the lines of requests.
+        record: takes each request that the script has answered, or None.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Application:
         cors: Cors | None,
         server_version: str,
         log: RequestLog,
+        record: Record | None = None,
     ) -> None:
         self.health = health
         self._routes = table
@@ -68,6 +71,8 @@ class Application:
         self._version_header = [("x-ms-server-version", server_version)] if server_version else []
         self._log = log
         self._ids = IdSource()
+        self._record = record
+        self._scored = self.answer if record is None else self._answer_and_record
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request, now or once the script has."""
@@ -81,7 +86,7 @@ class Application:
             if request.method in route.methods:
                 request.route = request.path if route.logged else ""
                 if route.handler is None:
-                    self._submit(request, self.answer)
+                    self._submit(request, self._scored)
                     return
                 response = route.handler(request)
             elif request.method == "OPTIONS":
@@ -113,6 +118,11 @@ class Application:
             duration_ms = (time.perf_counter() - request.received) * 1000
             self._log.server_line(request, response, duration_ms)
         request.reply.send(response)
+
+    def _answer_and_record(self, request: Request, response: Response) -> None:
+        self.answer(request, response)
+        if self._record is not None:
+            self._record(request, response)
 
     def sent(self, request: Request, status: int, body_bytes: int) -> None:
         """Log that an answer has been sent, with the length of its body; called by the connection."""
@@ -163,6 +173,7 @@ def create_app(
     server_version: str,
     log: RequestLog,
     docs: bytes | None = None,
+    record: Record | None = None,
 ) -> Application:
     """Put the application together.
 
@@ -173,6 +184,7 @@ def create_app(
         server_version: value of ``x-ms-server-version``, or "".
         log: writes the lines of requests.
         docs: the page of ``/docs``, or None to leave it out.
+        record: takes each request that the script has answered, or None.
     """
     health = Health()
-    return Application(routes(health, swagger, docs), health, submit, cors, server_version, log)
+    return Application(routes(health, swagger, docs), health, submit, cors, server_version, log, record)

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from azmlinfsrv import capture, compat, decorated, logs
 from azmlinfsrv.access_log import RequestLog
@@ -28,6 +28,9 @@ from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script, Style, call_init, import_paths, load_script, model_tree, user_traceback
 from azmlinfsrv.settings import Settings
 
+if TYPE_CHECKING:
+    from azmlinfsrv.telemetry.model_data import ModelData
+
 STARTUP_FAILURE = 3
 
 logger = logging.getLogger("azmlinfsrv")
@@ -41,18 +44,20 @@ class Loaded(NamedTuple):
         script: the script, its ``init()`` called.
         swagger: its OpenAPI documents.
         drain: lets unfinished printed lines go.
+        model_data: collects inputs and outputs; not started.
     """
 
     script: Script
     swagger: Swagger
     drain: Callable[[], None]
+    model_data: ModelData | None = None
 
 
 def load(configuration: Configuration) -> Loaded:
     """Set up what the script's code may rely on, import it and call ``init()``, all on the calling thread.
 
     Raises:
-        ConfigurationError: the syslog address cannot be used.
+        ConfigurationError: the syslog address, or what the telemetry is to go to, cannot be used.
         ScriptError: the logging.json, the debugger or the script cannot be used; the reason has been logged.
     """
     settings = configuration.settings
@@ -67,6 +72,7 @@ def load(configuration: Configuration) -> Loaded:
         sys.path.insert(0, os.getcwd())
     sys.path += import_paths(settings)
     _log_start(configuration)
+    model_data = _model_data(settings)
     try:
         script = load_script(settings)
     except ScriptError as error:
@@ -83,7 +89,7 @@ def load(configuration: Configuration) -> Loaded:
         captured.drain()
     swagger = Swagger(settings, script.run, script.typed)
     logger.info("Scoring timeout is set to %s", settings.scoring_timeout_ms)
-    return Loaded(script, swagger, captured.drain)
+    return Loaded(script, swagger, captured.drain, model_data)
 
 
 def load_or_exit(configuration: Configuration) -> Loaded:
@@ -152,6 +158,15 @@ def _sinks(settings: Settings) -> list[capture.Sink]:
     except OSError as error:
         message = f"syslog at {settings.syslog_address!r} cannot be reached: {error}"
         raise ConfigurationError(message) from error
+
+
+def _model_data(settings: Settings) -> ModelData | None:
+    if not (settings.model_data_folder or settings.model_data_blob_container):
+        return None
+    from azmlinfsrv.telemetry.model_data import make_model_data
+
+    model_dir = settings.model_dir
+    return make_model_data(settings, model_ids(model_dir) if model_dir and os.path.isdir(model_dir) else [])
 
 
 def _log_start(configuration: Configuration) -> None:
@@ -247,7 +262,8 @@ def make_app(loaded: Loaded, settings: Settings, runner: Runner, log: RequestLog
     """Return the application that serves the script."""
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     docs = read_docs_page() if settings.docs_enabled else None
-    return create_app(loaded.swagger, runner.submit, cors, os.environ.get(VERSION_VARIABLE, ""), log, docs)
+    record = loaded.model_data.record if loaded.model_data else None
+    return create_app(loaded.swagger, runner.submit, cors, os.environ.get(VERSION_VARIABLE, ""), log, docs, record)
 
 
 def read_docs_page() -> bytes:
