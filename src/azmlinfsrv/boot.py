@@ -27,6 +27,7 @@ from azmlinfsrv.schema import Swagger
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script, Style, call_init, import_paths, load_script, model_tree, user_traceback
 from azmlinfsrv.settings import Settings
+from azmlinfsrv.telemetry import collector_names
 
 if TYPE_CHECKING:
     from azmlinfsrv.telemetry.model_data import ModelData
@@ -73,6 +74,7 @@ def load(configuration: Configuration) -> Loaded:
     sys.path += import_paths(settings)
     _log_start(configuration)
     model_data = _model_data(settings)
+    collector_names.install(model_data.collect if model_data else None, os.environ)
     try:
         script = load_script(settings)
     except ScriptError as error:
