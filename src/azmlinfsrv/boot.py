@@ -10,11 +10,11 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from azmlinfsrv import capture, compat, decorated, logs
 from azmlinfsrv.access_log import RequestLog
-from azmlinfsrv.app import Application, create_app
+from azmlinfsrv.app import Application, Submit, create_app
 from azmlinfsrv.asgi import ScoringApp
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.cors import Cors
@@ -22,14 +22,18 @@ from azmlinfsrv.environment import VERSION_VARIABLE
 from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError, StopServing
 from azmlinfsrv.inputs import input_parser
 from azmlinfsrv.logs import LineClock
-from azmlinfsrv.messages import Request
+from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.runner import AsyncRunner, Runner, ThreadsRunner
 from azmlinfsrv.schema import Swagger
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script, Style, call_init, import_paths, load_script, model_tree, user_traceback
 from azmlinfsrv.settings import Settings
+from azmlinfsrv.telemetry import collector_names
 from azmlinfsrv.telemetry.board import Board
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
+
+if TYPE_CHECKING:
+    from azmlinfsrv.telemetry.model_data import ModelData
 
 STARTUP_FAILURE = 3
 
@@ -45,19 +49,21 @@ class Loaded(NamedTuple):
         swagger: its OpenAPI documents.
         drain: lets unfinished printed lines go.
         init_s: how long ``init()`` took.
+        model_data: collects inputs and outputs; not started.
     """
 
     script: Script
     swagger: Swagger
     drain: Callable[[], None]
     init_s: float
+    model_data: ModelData | None = None
 
 
 def load(configuration: Configuration) -> Loaded:
     """Set up what the script's code may rely on, import it and call ``init()``, all on the calling thread.
 
     Raises:
-        ConfigurationError: the syslog address cannot be used.
+        ConfigurationError: the syslog address, or what the telemetry is to go to, cannot be used.
         ScriptError: the logging.json, the debugger or the script cannot be used; the reason has been logged.
     """
     settings = configuration.settings
@@ -72,6 +78,8 @@ def load(configuration: Configuration) -> Loaded:
         sys.path.insert(0, os.getcwd())
     sys.path += import_paths(settings)
     _log_start(configuration)
+    model_data = _model_data(settings)
+    collector_names.install(model_data.collect if model_data else None, os.environ)
     try:
         script = load_script(settings)
     except ScriptError as error:
@@ -90,7 +98,7 @@ def load(configuration: Configuration) -> Loaded:
     init_s = time.perf_counter() - began
     swagger = Swagger(settings, script.run, script.typed)
     logger.info("Scoring timeout is set to %s", settings.scoring_timeout_ms)
-    return Loaded(script, swagger, captured.drain, init_s)
+    return Loaded(script, swagger, captured.drain, init_s, model_data)
 
 
 def load_or_exit(configuration: Configuration) -> Loaded:
@@ -159,6 +167,15 @@ def _sinks(settings: Settings) -> list[capture.Sink]:
     except OSError as error:
         message = f"syslog at {settings.syslog_address!r} cannot be reached: {error}"
         raise ConfigurationError(message) from error
+
+
+def _model_data(settings: Settings) -> ModelData | None:
+    if not (settings.model_data_folder or settings.model_data_blob_container):
+        return None
+    from azmlinfsrv.telemetry.model_data import make_model_data
+
+    model_dir = settings.model_dir
+    return make_model_data(settings, model_ids(model_dir) if model_dir and os.path.isdir(model_dir) else [])
 
 
 def _log_start(configuration: Configuration) -> None:
@@ -264,11 +281,26 @@ def make_app(
     """Return the application that serves the script."""
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     docs = read_docs_page() if settings.docs_enabled else None
-    app = create_app(loaded.swagger, runner.submit, cors, os.environ.get(VERSION_VARIABLE, ""), log, docs, metrics)
+    submit = _recorded(runner.submit, loaded.model_data.record) if loaded.model_data else runner.submit
+    version = os.environ.get(VERSION_VARIABLE, "")
+    app = create_app(loaded.swagger, submit, cors, version, log, docs, metrics)
     if metrics is not None:
         runner.metrics = metrics
         metrics.serve(app.paths, runner.slots, loaded.init_s)
     return app
+
+
+def _recorded(submit: Submit, record: Callable[[Request, Response], None]) -> Submit:
+    """Return a submit that has each request recorded once the script has answered it."""
+
+    def submit_recorded(request: Request, done: Callable[[Request, Response], None]) -> None:
+        def answered(request: Request, response: Response) -> None:
+            done(request, response)
+            record(request, response)
+
+        submit(request, answered)
+
+    return submit_recorded
 
 
 def read_docs_page() -> bytes:

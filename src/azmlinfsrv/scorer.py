@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -115,7 +116,7 @@ class Scorer:
         except (TypeError, ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
             logger.error("Encountered Exception: %s\nRequest id: %s", reason, request.ids.request_id)  # noqa: TRY400
-            return outputs.error_response(ServerError())
+            return _failed(ServerError(), error)
         response.exec_ms = elapsed_s * 1000
         return response
 
@@ -135,7 +136,7 @@ class Scorer:
         if _is_http_exception(error):
             return self._http_exception(request, error)
         log_user_error(error, request)
-        return outputs.error_response(RunFailedError())
+        return _failed(RunFailedError(), error)
 
     def failure(self, request: Request, error: ServerError) -> Response:
         """Return the answer for an error of ours; a deadline that passed is logged."""
@@ -163,7 +164,14 @@ class Scorer:
     def _internal_error(self, request: Request, error: Exception) -> Response:
         """Return 500 for a result that JSON cannot hold, or a defect of ours; the log says which."""
         log_user_error(error, request)
-        return outputs.error_response(ServerError())
+        return _failed(ServerError(), error)
+
+
+def _failed(answer: ServerError, error: BaseException) -> Response:
+    """Return the answer of a call that an exception ended, with its kind and text."""
+    response = outputs.error_response(answer)
+    response.error = traceback.format_exception_only(error)[-1].strip()
+    return response
 
 
 def _is_http_exception(error: BaseException) -> bool:

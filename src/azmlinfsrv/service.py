@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from azmlinfsrv.access_log import RequestLog
@@ -23,6 +24,9 @@ from azmlinfsrv.wire import Limits
 logger = logging.getLogger("azmlinfsrv")
 
 TICK_S = 0.25
+# The arbiter kills at the end of the graceful timeout: telemetry is done before, or takes this long at the most.
+_STOP_MARGIN_S = 0.5
+_STOP_TELEMETRY_S = 1.0
 
 
 class Service:
@@ -72,6 +76,8 @@ class Service:
         Raises:
             OSError: a socket cannot be listened on.
         """
+        if self._loaded.model_data is not None:
+            self._loaded.model_data.start()
         self._thread.start()
         self._started.wait()
         if self._failure is not None:
@@ -83,6 +89,7 @@ class Service:
             self._served = True
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+            self._stop_telemetry()
             flush_logs()
 
     def replace_after(self, requests: int, replace: Callable[[], None]) -> None:
@@ -131,6 +138,12 @@ class Service:
         self._tick()
         self._runner.watch_deadlines(loop)
 
+    def _stop_telemetry(self) -> None:
+        """Let what was collected go, in what is left of the graceful timeout, or a short while."""
+        if self._loaded.model_data is not None:
+            left_s = self._stop_by - time.monotonic() if self._stop_by else 0.0
+            self._loaded.model_data.stop(max(left_s - _STOP_MARGIN_S, _STOP_TELEMETRY_S))
+
     def _read_signals(self, descriptor: int) -> None:
         """Begin a stop at once, whatever the main thread does, and have it run the handlers."""
         if signal.SIGTERM in os.read(descriptor, 4096):
@@ -169,6 +182,7 @@ class Service:
         if late or (self._runner.pending == 0 and not connections.open):
             self._runner.stop()
         if now >= self._stop_by + 1 and not self._served:
+            self._stop_telemetry()
             flush_logs()
             os._exit(0)  # run() does not come back: nothing else ends it
 

@@ -12,7 +12,7 @@ import pytest
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 
 # What a scripts' user pays for only when the script uses it.
-HEAVY = ["debugpy", "flask", "gunicorn", "inference_schema", "numpy", "pandas", "pydantic"]
+HEAVY = ["azure", "debugpy", "flask", "gunicorn", "inference_schema", "numpy", "pandas", "pyarrow", "pydantic"]
 
 # Modules that exist to join the server with one of these, and what scripts import to use Flask's classes.
 ALLOWED = {
