@@ -16,8 +16,8 @@ from tests.ports import ReservedPort
 from tests.servers import RunningServer, server_command, server_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
-# Programs that scripts/test unpacks but does not install.
-_UNPACKED = PROJECT / ".cache" / "programs" / "usr" / "bin"
+# Where scripts/test puts the programs that it does not install for the whole system.
+PROGRAMS = [PROJECT / ".cache" / "programs" / "usr" / "bin", PROJECT / ".cache" / "azurite" / "node_modules" / ".bin"]
 
 
 class RequireProgram(Protocol):
@@ -69,8 +69,8 @@ def require_program() -> RequireProgram:
     """
 
     def require(name: str) -> str:
-        places = [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", str(_UNPACKED)]
-        path = shutil.which(name, path=os.pathsep.join(places))
+        folders = [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", *PROGRAMS]
+        path = shutil.which(name, path=os.pathsep.join(map(str, folders)))
         if path is None:
             reason = f"the program {name} is not installed"
             if os.environ.get("AZMLINFSRV_REQUIRE_PROGRAMS") == "1":

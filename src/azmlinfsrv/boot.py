@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from azmlinfsrv import capture, compat, decorated, logs
 from azmlinfsrv.access_log import JsonRequestLog, RequestLog
-from azmlinfsrv.app import Application, create_app
+from azmlinfsrv.app import Application, Submit, create_app
 from azmlinfsrv.asgi import ScoringApp
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.cors import Cors
@@ -22,16 +22,18 @@ from azmlinfsrv.environment import VERSION_VARIABLE, app_insights_target
 from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError, StopServing
 from azmlinfsrv.inputs import input_parser
 from azmlinfsrv.logs import LineClock
-from azmlinfsrv.messages import Request
+from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.runner import AsyncRunner, Runner, ThreadsRunner
 from azmlinfsrv.schema import Swagger
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script, Style, call_init, import_paths, load_script, model_tree, user_traceback
 from azmlinfsrv.settings import Settings
+from azmlinfsrv.telemetry import collector_names
 from azmlinfsrv.telemetry.board import Board
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
+    from azmlinfsrv.telemetry.model_data import ModelData
     from azmlinfsrv.telemetry.observer import Observer
 
 STARTUP_FAILURE = 3
@@ -50,6 +52,7 @@ class Loaded(NamedTuple):
         swagger: its OpenAPI documents.
         drain: lets unfinished printed lines go.
         init_s: how long ``init()`` took.
+        model_data: collects inputs and outputs; not started.
         observer: is told what happens; None where no telemetry is wanted.
     """
 
@@ -57,6 +60,7 @@ class Loaded(NamedTuple):
     swagger: Swagger
     drain: Callable[[], None]
     init_s: float
+    model_data: ModelData | None = None
     observer: Observer | None = None
 
 
@@ -68,7 +72,7 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
         forks_later: whether the script is served by processes that will be forked from this one.
 
     Raises:
-        ConfigurationError: the syslog address cannot be used, or a package of telemetry is missing.
+        ConfigurationError: the syslog address, or what telemetry is to go to, cannot be used, or a package is missing.
         ScriptError: the logging.json, the debugger or the script cannot be used; the reason has been logged.
     """
     settings = configuration.settings
@@ -83,6 +87,8 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
         sys.path.insert(0, os.getcwd())
     sys.path += import_paths(settings)
     _log_start(configuration)
+    model_data = _model_data(settings)
+    collector_names.install(model_data.collect if model_data else None, os.environ)
     try:
         script = load_script(settings)
     except ScriptError as error:
@@ -107,7 +113,7 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
     if observer is not None:
         observer.watch_logging()  # a basicConfig(force=True) of the script's has ended it
         observer.is_text = script.style is Style.JSON_TEXT
-    return Loaded(script, swagger, captured.drain, init_s, observer)
+    return Loaded(script, swagger, captured.drain, init_s, model_data, observer)
 
 
 def load_or_exit(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
@@ -227,6 +233,15 @@ def _sinks(settings: Settings) -> list[capture.Sink]:
         raise ConfigurationError(message) from error
 
 
+def _model_data(settings: Settings) -> ModelData | None:
+    if not (settings.model_data_folder or settings.model_data_blob_container):
+        return None
+    from azmlinfsrv.telemetry.model_data import make_model_data
+
+    model_dir = settings.model_dir
+    return make_model_data(settings, model_ids(model_dir) if model_dir and os.path.isdir(model_dir) else [])
+
+
 def _log_start(configuration: Configuration) -> None:
     settings = configuration.settings
     logger.info("Starting up app insights client")
@@ -340,8 +355,9 @@ def make_app(
     """Return the application that serves the script."""
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     docs = read_docs_page() if settings.docs_enabled else None
+    submit = _recorded(runner.submit, loaded.model_data.record) if loaded.model_data else runner.submit
     version = os.environ.get(VERSION_VARIABLE, "")
-    app = create_app(loaded.swagger, runner.submit, cors, version, log, docs, metrics, loaded.observer)
+    app = create_app(loaded.swagger, submit, cors, version, log, docs, metrics, loaded.observer)
     if metrics is not None:
         runner.metrics = metrics
         metrics.serve(app.paths, runner.slots, loaded.init_s)
@@ -353,6 +369,19 @@ def make_log(
 ) -> RequestLog:
     """Return what writes the lines of requests."""
     return (JsonRequestLog if settings.log_format == "json" else RequestLog)(clock, call_later)
+
+
+def _recorded(submit: Submit, record: Callable[[Request, Response], None]) -> Submit:
+    """Return a submit that has each request recorded once the script has answered it."""
+
+    def submit_recorded(request: Request, done: Callable[[Request, Response], None]) -> None:
+        def answered(request: Request, response: Response) -> None:
+            done(request, response)
+            record(request, response)
+
+        submit(request, answered)
+
+    return submit_recorded
 
 
 def read_docs_page() -> bytes:

@@ -25,7 +25,7 @@ _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "azureml.contrib.services.aml_request": ("azmlinfsrv.api", ("AMLRequest", "rawhttp")),
     "azureml.contrib.services.aml_response": ("azmlinfsrv.api", ("AMLResponse",)),
 }
-_PARENTS = ("azureml", "azureml.contrib")
+_PARENTS = ("azureml", "azureml.ai", "azureml.contrib")
 
 
 class _Loader(importlib.abc.Loader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -46,13 +47,15 @@ def coerce(row: Row, value: Any, source: str) -> Any:
     return parsed
 
 
-def _parse(row: Row, value: Any) -> str | int | bool | None:
+def _parse(row: Row, value: Any) -> str | float | bool | None:
     """Return the parsed value, or None where it is not valid."""
     if row.type is bool:
         word = str(value).strip().lower() if isinstance(value, (str, int)) else ""
         return True if word in _TRUE else False if word in _FALSE else None
     if row.type is int:
         return _parse_int(row, value)
+    if row.type is float:
+        return _parse_float(row, value)
     if not isinstance(value, str):
         return None
     if not row.spec.choices:
@@ -69,10 +72,24 @@ def _parse_int(row: Row, value: Any) -> int | None:
         return None
     if isinstance(value, float) and number != value:
         return None
+    return number if _is_within(row, number) else None
+
+
+def _parse_float(row: Row, value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, str, float)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and _is_within(row, number) else None
+
+
+def _is_within(row: Row, number: float) -> bool:
     spec = row.spec
     too_small = spec.minimum is not None and number < spec.minimum
     too_large = spec.maximum is not None and number > spec.maximum
-    return None if too_small or too_large else number
+    return not (too_small or too_large)
 
 
 def load_configuration(arguments: Mapping[str, Any], environ: Mapping[str, str], cwd: str) -> Configuration:

@@ -84,6 +84,8 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
         """Load the script, in the worker, or before the fork with WORKER_PRELOAD."""
         loaded = boot.load_or_exit(self._configuration, forks_later=self.cfg.preload_app)
         if self.cfg.preload_app:
+            if loaded.model_data is not None:
+                loaded.model_data.flush()  # what init() collected is written once, and not by every worker
             gc.freeze()
         return loaded, self._configuration.settings
 

@@ -117,9 +117,10 @@ class Response:
         reason: reason phrase, or "" for the usual one.
         exec_ms: how long ``run()`` took, or None where it was not called to its end.
         close: whether the connection must be closed after it.
+        error: the kind and text of the exception that it is the answer to, or "".
     """
 
-    __slots__ = ("body", "close", "exec_ms", "headers", "reason", "status", "stream")
+    __slots__ = ("body", "close", "error", "exec_ms", "headers", "reason", "status", "stream")
 
     def __init__(
         self,
@@ -136,6 +137,7 @@ class Response:
         self.reason = reason
         self.exec_ms: float | None = None
         self.close = False
+        self.error = ""
 
 
 class Reply(Protocol):

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -120,7 +121,7 @@ class Scorer:
             logger.error("Encountered Exception: %s\nRequest id: %s", reason, request.ids.request_id)  # noqa: TRY400
             if self._tell is not None:
                 self._tell(error, request)
-            return outputs.error_response(ServerError())
+            return _failed(ServerError(), error)
         response.exec_ms = elapsed_s * 1000
         return response
 
@@ -140,7 +141,7 @@ class Scorer:
         if _is_http_exception(error):
             return self._http_exception(request, error)
         self.log_error(error, request)
-        return outputs.error_response(RunFailedError())
+        return _failed(RunFailedError(), error)
 
     def failure(self, request: Request, error: ServerError) -> Response:
         """Return the answer for an error of ours; a deadline that passed is logged."""
@@ -170,13 +171,20 @@ class Scorer:
     def _internal_error(self, request: Request, error: Exception) -> Response:
         """Return 500 for a result that JSON cannot hold, or a defect of ours; the log says which."""
         self.log_error(error, request)
-        return outputs.error_response(ServerError())
+        return _failed(ServerError(), error)
 
     def log_error(self, error: BaseException, request: Request) -> None:
         """Log an exception of the user's code with its traceback and the request id, and tell of it."""
         logger.error("Encountered Exception: %s\nRequest id: %s", user_traceback(error), request.ids.request_id)
         if self._tell is not None:
             self._tell(error, request)
+
+
+def _failed(answer: ServerError, error: BaseException) -> Response:
+    """Return the answer of a call that an exception ended, with its kind and text."""
+    response = outputs.error_response(answer)
+    response.error = traceback.format_exception_only(error)[-1].strip()
+    return response
 
 
 def _is_http_exception(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from azmlinfsrv.app import Application
@@ -24,8 +25,9 @@ from azmlinfsrv.wire import Limits
 logger = logging.getLogger("azmlinfsrv")
 
 TICK_S = 0.25
-# How long telemetry may be sent by a worker that is overdue.
-LATE_TELEMETRY_S = 1.0
+# The arbiter kills at the end of the graceful timeout: telemetry is done before, or takes this long at the most.
+_STOP_MARGIN_S = 0.5
+_STOP_TELEMETRY_S = 1.0
 
 
 class Service:
@@ -69,6 +71,7 @@ class Service:
         self._stop_by = 0.0
         self._stopping = False
         self._served = False
+        self._counted_drops = 0
 
     def run(self) -> None:
         """Serve until `stop`; called in the main thread.
@@ -76,6 +79,8 @@ class Service:
         Raises:
             OSError: a socket cannot be listened on.
         """
+        if self._loaded.model_data is not None:
+            self._loaded.model_data.start()
         if self._observer is not None:
             if self._metrics is not None:
                 self._observer.readings = functools.partial(read_for_all, self._metrics)
@@ -91,9 +96,7 @@ class Service:
             self._served = True
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
-            if self._observer is not None:
-                self._observer.close(TELEMETRY_S)
-                self._count_drops()
+            self._stop_telemetry()
             flush_logs()
 
     def replace_after(self, requests: int, replace: Callable[[], None]) -> None:
@@ -142,6 +145,16 @@ class Service:
         self._tick()
         self._runner.watch_deadlines(loop)
 
+    def _stop_telemetry(self) -> None:
+        """Let what was collected go, in what is left of the graceful timeout, or a short while."""
+        left_s = self._stop_by - time.monotonic() if self._stop_by else 0.0
+        left_s = max(left_s - _STOP_MARGIN_S, _STOP_TELEMETRY_S)
+        if self._observer is not None:
+            self._observer.close(min(left_s, TELEMETRY_S))
+        if self._loaded.model_data is not None:
+            self._loaded.model_data.stop(left_s)
+        self._count_drops()
+
     def _read_signals(self, descriptor: int) -> None:
         """Begin a stop at once, whatever the main thread does, and have it run the handlers."""
         if signal.SIGTERM in os.read(descriptor, 4096):
@@ -164,8 +177,14 @@ class Service:
             self._drain()
 
     def _count_drops(self) -> None:
-        if self._observer is not None and self._metrics is not None:
-            self._observer.count_drops(self._metrics.dropped)
+        metrics, model_data = self._metrics, self._loaded.model_data
+        if metrics is None:
+            return
+        if self._observer is not None:
+            self._observer.count_drops(metrics.dropped)
+        if model_data is not None and model_data.dropped > self._counted_drops:
+            metrics.dropped("modeldata", model_data.dropped - self._counted_drops)
+            self._counted_drops = model_data.dropped
 
     def _drain(self) -> None:
         """Bring the stop one step further."""
@@ -185,8 +204,7 @@ class Service:
         if late or (self._runner.pending == 0 and not connections.open):
             self._runner.stop()
         if now >= self._stop_by + 1 and not self._served:
-            if self._observer is not None:
-                self._observer.close(LATE_TELEMETRY_S)
+            self._stop_telemetry()
             flush_logs()
             os._exit(0)  # run() does not come back: nothing else ends it
 

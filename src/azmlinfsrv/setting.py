@@ -41,14 +41,14 @@ class Row(NamedTuple):
 
     Attributes:
         name: attribute of `Settings`.
-        type: `str`, `int` or `bool`.
+        type: `str`, `int`, `float` or `bool`.
         optional: whether the value may be None.
         default: value where no source gives one.
         spec: the rest.
     """
 
     name: str
-    type: type[str | int | bool]
+    type: type[str | int | float | bool]
     optional: bool
     default: Any
     spec: Spec
@@ -63,9 +63,10 @@ class Row(NamedTuple):
             return "true or false"
         if self.type is str:
             return "a string"
+        kind = "a number" if self.type is float else "an integer"
         if spec.minimum is not None and spec.maximum is not None:
-            return f"an integer from {spec.minimum} to {spec.maximum}"
-        return "an integer" if spec.minimum is None else f"an integer of at least {spec.minimum}"
+            return f"{kind} from {spec.minimum} to {spec.maximum}"
+        return kind if spec.minimum is None else f"{kind} of at least {spec.minimum}"
 
 
 def row(default: Any, group: str, help_text: str, *variables: str, **rest: Any) -> Any:

@@ -12,7 +12,9 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from azmlinfsrv.model_data_settings import ModelDataSettings
 from azmlinfsrv.setting import Row, row
 
 DEFAULT_APP_ROOT = "/var/azureml-app"
@@ -20,10 +22,11 @@ DEFAULT_APP_ROOT = "/var/azureml-app"
 
 _SCRIPT, _NETWORK, _WORKERS = "Script and model", "Network", "Workers"
 _LIMITS, _SERVICE, _LOGS, _TELEMETRY = "Limits", "Service", "Logs", "Telemetry"
+_GROUPS = (_SCRIPT, _NETWORK, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEMETRY)
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ModelDataSettings):
     """The settings of one server; never changed after the start."""
 
     entry_script: str | None = row(
@@ -353,14 +356,6 @@ class Settings:
         flag="--otlp_enabled",
         in_file=True,
     )
-    model_data_enabled: bool = row(
-        False,
-        _TELEMETRY,
-        "Collect the inputs and outputs of `run()`.",
-        "AML_MODEL_DC_STORAGE_ENABLED",
-        "AML_MDC_STORAGE_ENABLED",
-        in_file=True,
-    )
 
 
 @functools.cache
@@ -368,9 +363,14 @@ def rows() -> Mapping[str, Row]:
     """Return the table: name of the setting to its row, in the order of the reference page."""
     hints = typing.get_type_hints(Settings)
     table = {}
-    for field in dataclasses.fields(Settings):
+    for field in sorted(dataclasses.fields(Settings), key=_place):
         hint = hints[field.name]
         optional = isinstance(hint, types.UnionType)
         kind = typing.get_args(hint)[0] if optional else hint
         table[field.name] = Row(field.name, kind, optional, field.default, field.metadata["spec"])
     return table
+
+
+def _place(field: dataclasses.Field[Any]) -> tuple[int, bool]:
+    """Return where a setting stands: by its group, and there the settings of their own modules last."""
+    return _GROUPS.index(field.metadata["spec"].group), field.name in ModelDataSettings.__dataclass_fields__

@@ -13,8 +13,7 @@ SOURCES = Path(__file__).resolve().parents[2] / "src"
 
 # What a scripts' user pays for only when the script uses it.
 HEAVY = [
-    "azure.core",
-    "azure.monitor",
+    "azure",
     "debugpy",
     "flask",
     "grpc",
@@ -23,6 +22,7 @@ HEAVY = [
     "numpy",
     "opentelemetry",
     "pandas",
+    "pyarrow",
     "pydantic",
 ]
 

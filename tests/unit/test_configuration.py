@@ -321,6 +321,14 @@ def test_false(value: object) -> None:
         ("SCORING_TIMEOUT_MS", [1], "an integer of at least 0"),
         ("SCORING_TIMEOUT_MS", float("nan"), "an integer of at least 0"),
         ("SCORING_TIMEOUT_MS", float("inf"), "an integer of at least 0"),
+        ("AZMLINFSRV_MODEL_DATA_SAMPLE_RATE", "half", "a number from 0 to 1"),
+        ("AZMLINFSRV_MODEL_DATA_SAMPLE_RATE", "", "a number from 0 to 1"),
+        ("AZMLINFSRV_MODEL_DATA_SAMPLE_RATE", 1.01, "a number from 0 to 1"),
+        ("AZMLINFSRV_MODEL_DATA_SAMPLE_RATE", -0.5, "a number from 0 to 1"),
+        ("AZMLINFSRV_MODEL_DATA_SAMPLE_RATE", True, "a number from 0 to 1"),
+        ("AZMLINFSRV_MODEL_DATA_SAMPLE_RATE", [0.5], "a number from 0 to 1"),
+        ("AZMLINFSRV_MODEL_DATA_SAMPLE_RATE", "nan", "a number from 0 to 1"),
+        ("AZMLINFSRV_MODEL_DATA_SAMPLE_RATE", 10**400, "a number from 0 to 1"),
         ("AZUREML_DEBUG_PORT", 0, "an integer from 1 to 65535"),
         ("AZUREML_DEBUG_PORT", 65536, "an integer from 1 to 65535"),
         ("AML_APP_INSIGHTS_ENABLED", "perhaps", "true or false"),
@@ -363,6 +371,14 @@ def test_a_value_that_is_overruled_is_not_looked_at(sources: Sources) -> None:
     """A wrong value in the file does not matter where the environment has the setting."""
     sources.write({"SCORING_TIMEOUT_MS": "soon"})
     assert sources.load(SCORING_TIMEOUT_MS="5").settings.scoring_timeout_ms == 5
+
+
+@pytest.mark.parametrize("value", ["0.25", 0.25, "2.5e-1"])
+def test_a_number_may_have_a_fraction(value: object) -> None:
+    """A share is a number, from text or from JSON; whole ones do too."""
+    row = rows()["model_data_sample_rate"]
+    assert coerce(row, value, "") == 0.25
+    assert coerce(row, 1, "") == 1
 
 
 @settings(deadline=None)

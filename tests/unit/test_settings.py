@@ -110,11 +110,11 @@ def test_ports_are_not_read_from_the_environment() -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_row_is_sound(row: Row) -> None:
     """Each row has a type, a default of that type within its own limits, a heading and a sentence."""
-    assert row.type in (str, int, bool)
+    assert row.type in (str, int, float, bool)
     assert row.default is None if row.optional else type(row.default) is row.type
     assert row.spec.group
     assert row.spec.help.endswith(".")
-    if row.type is int and row.default is not None:
+    if row.type in (int, float) and row.default is not None:
         assert row.spec.minimum is not None and row.default >= row.spec.minimum
         assert row.spec.maximum is None or row.default <= row.spec.maximum
     if row.spec.choices and row.default is not None:
@@ -129,8 +129,10 @@ def test_units_are_in_names_and_in_the_table(row: Row) -> None:
 
 
 def test_a_row_of_every_field() -> None:
-    """The table has a row for each field, in order, and holds its values."""
-    assert list(rows()) == [field.name for field in dataclasses.fields(Settings)]
+    """The table has a row for each field, and those of a group stand together."""
+    assert sorted(rows()) == sorted(field.name for field in dataclasses.fields(Settings))
+    groups = [row.spec.group for row in ROWS]
+    assert groups == sorted(groups, key=groups.index)
 
 
 def test_settings_do_not_change() -> None:
@@ -139,9 +141,9 @@ def test_settings_do_not_change() -> None:
         Settings().port = 1  # type: ignore[misc]  # what is refused
 
 
-def test_only_the_key_is_secret() -> None:
-    """The key of Application Insights, and nothing else, is never shown."""
-    assert [row.name for row in ROWS if row.spec.secret] == ["app_insights_key"]
+def test_keys_are_secret() -> None:
+    """The key of Application Insights and that of the storage account, and nothing else, are never shown."""
+    assert [row.name for row in ROWS if row.spec.secret] == ["app_insights_key", "model_data_blob_connection"]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +152,7 @@ def test_only_the_key_is_secret() -> None:
         (Row("x", int, False, 1, Spec("g", "h", minimum=1, maximum=9)), "an integer from 1 to 9"),
         (Row("x", int, False, 1, Spec("g", "h", minimum=1)), "an integer of at least 1"),
         (Row("x", int, False, 1, Spec("g", "h")), "an integer"),
+        (Row("x", float, False, 0.5, Spec("g", "h", minimum=0, maximum=1)), "a number from 0 to 1"),
         (Row("x", bool, False, True, Spec("g", "h")), "true or false"),
         (Row("x", str, True, None, Spec("g", "h")), "a string"),
         (Row("x", str, False, "a", Spec("g", "h", choices=("a", "b"))), "one of a, b"),

@@ -1,4 +1,1 @@
-"""What the server tells of itself and of its requests: metrics, records of what happened, and where they go.
-
-No optional package is imported before a setting asks for it.
-"""
+"""Telemetry: what the server tells of itself and of its requests; most is imported only where it is switched on."""
