@@ -12,12 +12,17 @@ from azmlinfsrv.app import Application
 from azmlinfsrv.errors import ProtocolError
 from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.runner import Runner
+from azmlinfsrv.telemetry.life import WorkerTelemetry
 from azmlinfsrv.wire import has_body
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+
+_TICK_S = 0.25
+_STOP_TELEMETRY_S = 5.0
 
 
 class ScoringApp:
@@ -27,12 +32,16 @@ class ScoringApp:
         app: the application.
         runner: the runner that the application submits to.
         max_body_bytes: largest body of a request.
+        telemetry: what is told of the requests, or None.
     """
 
-    def __init__(self, app: Application, runner: Runner, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: Application, runner: Runner, max_body_bytes: int, telemetry: WorkerTelemetry | None = None
+    ) -> None:
         self._app = app
         self._runner = runner
         self._max_body_bytes = max_body_bytes
+        self._telemetry = telemetry
         self._thread: threading.Thread | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,11 +53,13 @@ class ScoringApp:
             await self._answer(scope, receive, send)
 
     def stop(self) -> None:
-        """Finish the requests that are queued, and end the scoring thread."""
+        """Finish the requests that are queued, end the scoring thread, and let telemetry go."""
         if self._thread is not None:
             self._runner.stop()
             self._thread.join()
             self._thread = None
+            if self._telemetry is not None:
+                self._telemetry.stop(_STOP_TELEMETRY_S)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -57,6 +68,14 @@ class ScoringApp:
             self._runner.watch_deadlines(loop)
             self._thread = threading.Thread(target=self._runner.serve, name="scoring", daemon=True)
             self._thread.start()
+            if self._telemetry is not None:
+                self._telemetry.start()
+                self._tick(loop, self._telemetry)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop, telemetry: WorkerTelemetry) -> None:
+        if self._thread is not None:
+            telemetry.tick()
+            loop.call_later(_TICK_S, self._tick, loop, telemetry)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while (message := await receive())["type"] != "lifespan.shutdown":

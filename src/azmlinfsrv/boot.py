@@ -30,6 +30,7 @@ from azmlinfsrv.script import Script, Style, call_init, import_paths, load_scrip
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.telemetry import collector_names
 from azmlinfsrv.telemetry.board import Board
+from azmlinfsrv.telemetry.life import TRACES_S, WorkerTelemetry
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from azmlinfsrv.telemetry.observer import Observer
 
 STARTUP_FAILURE = 3
-# How long what is left of telemetry may be sent before a process ends.
-TELEMETRY_S = 5.0
-
 logger = logging.getLogger("azmlinfsrv")
 _trace_logger = logging.getLogger("azmlinfsrv.trace")
 
@@ -220,7 +218,7 @@ def _tell_failure(error: ScriptError, observer: Observer | None) -> None:
     """Tell of a script that cannot be served, before the process ends."""
     if observer is not None:
         observer.exception(error.__cause__ or error, None)
-        observer.close(TELEMETRY_S)
+        observer.close(TRACES_S)
 
 
 def _sinks(settings: Settings) -> list[capture.Sink]:
@@ -393,5 +391,7 @@ def read_docs_page() -> bytes:
 def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:
     """Return the ASGI application that serves the script."""
     runner = make_runner(loaded, settings)
-    app = make_app(loaded, settings, runner, make_log(settings, LineClock(), None), make_metrics(settings))
-    return ScoringApp(app, runner, settings.max_body_bytes)
+    metrics = make_metrics(settings)
+    app = make_app(loaded, settings, runner, make_log(settings, LineClock(), None), metrics)
+    telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)
+    return ScoringApp(app, runner, settings.max_body_bytes, telemetry)

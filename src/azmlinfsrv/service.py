@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import os
 import signal
@@ -13,13 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from azmlinfsrv.app import Application
-from azmlinfsrv.boot import TELEMETRY_S, Loaded, make_app, make_log, make_runner
+from azmlinfsrv.boot import Loaded, make_app, make_log, make_runner
 from azmlinfsrv.logs import LineClock, line_handlers
 from azmlinfsrv.protocol import Connections
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.sockets import BACKLOG
+from azmlinfsrv.telemetry.life import WorkerTelemetry
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
-from azmlinfsrv.telemetry.readings import read_for_all
 from azmlinfsrv.wire import Limits
 
 logger = logging.getLogger("azmlinfsrv")
@@ -53,14 +52,13 @@ class Service:
         signals: int | None = None,
         metrics: WorkerMetrics | None = None,
     ) -> None:
-        self._metrics = metrics
         self._signals = signals
         self._loaded = loaded
         self._settings = settings
         self._sockets = sockets
         self._loop = new_loop()
         self._heartbeat = heartbeat
-        self._observer = loaded.observer
+        self._telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)
         self._runner = make_runner(loaded, settings)
         self._thread = threading.Thread(target=self._run_io, name="io", daemon=True)
         self._started = threading.Event()
@@ -71,7 +69,6 @@ class Service:
         self._stop_by = 0.0
         self._stopping = False
         self._served = False
-        self._counted_drops = 0
 
     def run(self) -> None:
         """Serve until `stop`; called in the main thread.
@@ -79,12 +76,7 @@ class Service:
         Raises:
             OSError: a socket cannot be listened on.
         """
-        if self._loaded.model_data is not None:
-            self._loaded.model_data.start()
-        if self._observer is not None:
-            if self._metrics is not None:
-                self._observer.readings = functools.partial(read_for_all, self._metrics)
-            self._observer.start()
+        self._telemetry.start()
         self._thread.start()
         self._started.wait()
         if self._failure is not None:
@@ -135,7 +127,7 @@ class Service:
         loop, settings = self._loop, self._settings
         clock = LineClock()
         log = make_log(settings, clock, loop.call_later)
-        self._app = make_app(self._loaded, settings, self._runner, log, self._metrics)
+        self._app = make_app(self._loaded, settings, self._runner, log, self._telemetry.metrics)
         self._connections = Connections(self._app, limits_of(settings), clock, loop.time)
         self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
         for sock in self._sockets:
@@ -148,12 +140,7 @@ class Service:
     def _stop_telemetry(self) -> None:
         """Let what was collected go, in what is left of the graceful timeout, or a short while."""
         left_s = self._stop_by - time.monotonic() if self._stop_by else 0.0
-        left_s = max(left_s - _STOP_MARGIN_S, _STOP_TELEMETRY_S)
-        if self._observer is not None:
-            self._observer.close(min(left_s, TELEMETRY_S))
-        if self._loaded.model_data is not None:
-            self._loaded.model_data.stop(left_s)
-        self._count_drops()
+        self._telemetry.stop(max(left_s - _STOP_MARGIN_S, _STOP_TELEMETRY_S))
 
     def _read_signals(self, descriptor: int) -> None:
         """Begin a stop at once, whatever the main thread does, and have it run the handlers."""
@@ -168,23 +155,11 @@ class Service:
 
     def _tick_once(self) -> None:
         self._heartbeat()
-        if self._metrics is not None:
-            self._metrics.sample()
-            self._count_drops()
+        self._telemetry.tick()
         if self._connections is not None:
             self._connections.check_timeouts()
         if self._stopping:
             self._drain()
-
-    def _count_drops(self) -> None:
-        metrics, model_data = self._metrics, self._loaded.model_data
-        if metrics is None:
-            return
-        if self._observer is not None:
-            self._observer.count_drops(metrics.dropped)
-        if model_data is not None and model_data.dropped > self._counted_drops:
-            metrics.dropped("modeldata", model_data.dropped - self._counted_drops)
-            self._counted_drops = model_data.dropped
 
     def _drain(self) -> None:
         """Bring the stop one step further."""

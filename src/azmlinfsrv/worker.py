@@ -35,6 +35,14 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         super().init_signals()
         signal.siginterrupt(signal.SIGTERM, True)
 
+    def init_process(self) -> None:
+        """Load and serve; then a second signal must not break into the end of the process."""
+        try:
+            super().init_process()
+        finally:
+            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+
     def run(self) -> None:
         """Serve until a signal says to stop; called by gunicorn in the main thread."""
         loaded, settings = self.wsgi
