@@ -17,26 +17,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from bench import HERE, System, requests_per_second, serving, worker_mb
+from bench import HERE, Running, System, requests_per_second, serving, worker_mb
 
 KEY = "00000000-0000-0000-0000-000000000000"
 OFF, TAKES, HANGS, REFUSES, RELEASED = "off", "on", "hangs", "refuses", "released server 1.5.1, on"
-
-
-class Figures(NamedTuple):
-    """What was measured of one server.
-
-    Attributes:
-        requests_s: requests per second.
-        worker_mb: resident memory of the worker after the load.
-        dropped: telemetry records that it says it has dropped.
-    """
-
-    requests_s: float
-    worker_mb: float
-    dropped: int
 
 
 @contextlib.contextmanager
@@ -63,62 +48,93 @@ def variables(url: str) -> dict[str, str]:
     }
 
 
-def measure(command: list[str], env: dict[str, str], connections: int, seconds: int) -> Figures:
-    """Return the figures of one server under load."""
-    with tempfile.NamedTemporaryFile("r", suffix=".log") as log:
-        assigned = [f"{name}={value}" for name, value in env.items()]
-        shell = ["sh", "-c", f'exec "$@" >{log.name} 2>&1', "sh"]
-        with serving(System(command[0], ["env", *assigned, *shell, *command]), HERE / "trivial.py") as running:
-            requests_per_second(running, connections, 1)
-            rate = requests_per_second(running, connections, seconds)
-            memory = worker_mb(running)
-        dropped = re.search(r"(\d+) records of telemetry were dropped", log.read())
-    return Figures(rate, memory, int(dropped[1]) if dropped else 0)
+class Measured:
+    """A server that stays up while others are measured, so that rounds can be short and close together.
+
+    Args:
+        command: how to start it.
+        env: what to add to its environment.
+
+    Attributes:
+        rounds: requests/s of each round.
+        worker_mb: memory of its worker after the last round, in MB.
+        dropped: how many records it said at its end that were dropped.
+    """
+
+    def __init__(self, command: list[str], env: dict[str, str]) -> None:
+        self.rounds: list[float] = []
+        self.worker_mb = 0.0
+        self.dropped = 0
+        self._command = command
+        self._env = env
+        self._running: Running
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[None]:
+        """Have it up."""
+        with tempfile.NamedTemporaryFile("r", suffix=".log") as log:
+            assigned = [f"{name}={value}" for name, value in self._env.items()]
+            shell = ["sh", "-c", f'exec "$@" >{log.name} 2>&1', "sh"]
+            command = ["env", *assigned, *shell, *self._command]
+            with serving(System(self._command[0], command), HERE / "trivial.py") as self._running:
+                yield
+                self.worker_mb = worker_mb(self._running)
+            dropped = re.search(r"(\d+) records of telemetry were dropped", log.read())
+            self.dropped = int(dropped[1]) if dropped else 0
+
+    def load(self, connections: int, seconds: int) -> float:
+        """Return the requests/s of one load."""
+        return requests_per_second(self._running, connections, seconds)
 
 
-def run(release: Path, rounds: int, connections: int, seconds: int) -> dict[str, list[Figures]]:
-    """Return the figures of each system, a round each."""
+def run(release: Path, rounds: int, connections: int, seconds: int) -> dict[str, Measured]:
+    """Return the figures of each system, which take turns."""
     ours = [sys.executable, "-m", "azmlinfsrv"]
     theirs = [str(release.absolute()), "-m", "azureml_inference_server_http"]
-    figures: dict[str, list[Figures]] = {}
     with contextlib.ExitStack() as stack:
         closed = stack.enter_context(socket.socket())
         closed.bind(("127.0.0.1", 0))
         takes, hangs = stack.enter_context(endpoint("takes")), stack.enter_context(endpoint("hangs"))
         refuses = f"http://127.0.0.1:{closed.getsockname()[1]}"
         systems = {
-            OFF: (ours, {}),
-            HANGS: (ours, variables(hangs)),
-            REFUSES: (ours, variables(refuses)),
-            TAKES: (ours, variables(takes)),
-            RELEASED: (theirs, variables(takes)),
+            OFF: Measured(ours, {}),
+            HANGS: Measured(ours, variables(hangs)),
+            REFUSES: Measured(ours, variables(refuses)),
+            TAKES: Measured(ours, variables(takes)),
+            RELEASED: Measured(theirs, variables(takes)),
         }
+        for system in systems.values():
+            stack.enter_context(system.up())
+            system.load(connections, seconds)
+        names = list(systems)
         for number in range(rounds):
-            order = list(systems) if number % 2 == 0 else list(reversed(systems))
-            for name in order:
-                found = measure(*systems[name], connections, seconds)
-                figures.setdefault(name, []).append(found)
-                print(f"{name}: {found.requests_s:,.0f} requests/s, {found.worker_mb:.0f} MB", flush=True)
-    return {name: figures[name] for name in systems}
+            turn = number % len(names)
+            for name in names[turn:] + names[:turn]:
+                found = systems[name].load(connections, seconds)
+                systems[name].rounds.append(found)
+                print(f"{name}: {found:,.0f} requests/s", flush=True)
+    return systems
 
 
-def table(figures: dict[str, list[Figures]]) -> str:
+def table(systems: dict[str, Measured]) -> str:
     """Return the figures as a Markdown table: medians, and the ratio to telemetry off in the same round."""
     lines = [
-        "| Application Insights | requests/s | to off | spread | to released | worker, MB | dropped |",
+        "| Application Insights | requests/s | to off | quartiles | to released | worker, MB | dropped |",
         "| --- " * 7 + "|",
     ]
-    for name, rows in figures.items():
-        to_off = sorted(row.requests_s / off.requests_s for row, off in zip(rows, figures[OFF], strict=True))
-        to_released = [row.requests_s / each.requests_s for row, each in zip(rows, figures[RELEASED], strict=True)]
+    off, released = systems[OFF].rounds, systems[RELEASED].rounds
+    for name, system in systems.items():
+        to_off = [rate / each for rate, each in zip(system.rounds, off, strict=True)]
+        to_released = [rate / each for rate, each in zip(system.rounds, released, strict=True)]
+        lower, middle, upper = statistics.quantiles(to_off, n=4)
         cells = [
             name,
-            f"{statistics.median(row.requests_s for row in rows):,.0f}",
-            f"{statistics.median(to_off):.3f}",
-            f"{to_off[0]:.3f} to {to_off[-1]:.3f}",
+            f"{statistics.median(system.rounds):,.0f}",
+            f"{middle:.3f}",
+            f"{lower:.3f} to {upper:.3f}",
             f"{statistics.median(to_released):.2f}",
-            f"{statistics.median(row.worker_mb for row in rows):.0f}",
-            f"{statistics.median(row.dropped for row in rows):,.0f}" if name != RELEASED else "not told",
+            f"{system.worker_mb:.0f}",
+            f"{system.dropped:,.0f}" if name != RELEASED else "not told",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -128,9 +144,9 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--release", type=Path, required=True, help="Python of the environment of the released server")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=int, default=5, help="length of each load")
+    parser.add_argument("--seconds", type=int, default=2, help="length of each load")
     parser.add_argument("--output", type=Path, default=HERE / "telemetry.md")
     options = parser.parse_args()
     figures = run(options.release, options.rounds, options.connections, options.seconds)
@@ -140,7 +156,7 @@ def main() -> None:
         f"--seconds {options.seconds}`, {os.cpu_count()} processors, Python {sys.version.split()[0]}; client, server "
         "and ingestion endpoint on one machine, one worker, a trivial `run()`.\n"
         "The endpoint takes everything, never answers, or refuses connections, for the whole of each load.\n"
-        "Only the ratios count; they are the median and the range of the rounds.\n\n"
+        "The servers take turns. Only the ratios count; they are the median and the quartiles of the rounds.\n\n"
         f"{table(figures)}\n"
     )
     options.output.write_text(page, "utf-8")
