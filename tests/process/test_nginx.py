@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -27,7 +28,6 @@ from tests.servers import RunningServer, server_environment
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("nginx")]
 
-RecordProperty = Callable[[str, object], None]
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MIB = 1024 * 1024
 
@@ -311,7 +311,7 @@ def test_two_workers(server: StartServer, scripts: Path, internal: str) -> None:
     running.wait_until(both)
 
 
-def test_bodies_of_100_mb(server: StartServer, internal: str, record_property: RecordProperty) -> None:
+def test_bodies_of_100_mb(server: StartServer, internal: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A body of 100 MB passes, one of 101 MB gets a JSON 413, and the worker never holds 2.5 times the body."""
     running = server(
         """
@@ -333,7 +333,8 @@ def test_bodies_of_100_mb(server: StartServer, internal: str, record_property: R
     _, before = running.client.post("/score", content=b"x").json()
     size, after = running.client.post("/score", content=bytes(100 * MIB)).json()
     assert size == 100 * MIB
-    record_property("memory of the worker, MB", f"{before / 1024:.0f}, at most {after / 1024:.0f}")
+    with capsys.disabled():
+        print(f"\n100 MB: memory of the worker {before / 1024:.0f} MB, at most {after / 1024:.0f} MB")  # noqa: T201
     assert (after - before) * 1024 <= 2.5 * size
     response = running.client.post("/score", content=bytes(101 * MIB))
     assert_error(response, 413, f"The request body is larger than {100 * MIB} bytes")
@@ -393,3 +394,19 @@ def test_a_server_that_does_not_answer(nginx: str, tmp_path: Path) -> None:
 def _connects(port: int) -> bool:
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(
+    "sent", [b"POST /score HTTP/1.1\r\nHost:", b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"]
+)
+def test_clients_that_stop_sending(server: StartServer, scripts: Path, internal: str, sent: bytes) -> None:
+    """A header block or a body that stays away for too long costs the client its connection; nginx sends no 408."""
+    running = server(
+        scripts / "steps.py",
+        *("--nginx", "--server_address", internal),
+        env={"AZMLINFSRV_HEADER_TIMEOUT_MS": "300", "AZMLINFSRV_BODY_TIMEOUT_MS": "300"},
+    )
+    started = time.monotonic()
+    assert raw(running, sent) == b""
+    assert 0.3 <= time.monotonic() - started < 5
+    assert answer_of(running, "sleep", seconds=0) == "slept"

@@ -20,7 +20,6 @@ from tests.servers import RunningServer
 
 pytestmark = pytest.mark.process
 
-RecordProperty = Callable[[str, object], None]
 # How long the service may be away: the issue's bound.
 AWAY_S = 2.0
 
@@ -54,7 +53,7 @@ def victim_of(server: RunningServer, name: str) -> psutil.Process:
 
 @pytest.mark.parametrize("name", ["nginx", "nginx's worker", "arbiter", "worker"])
 def test_what_is_killed_under_load_is_back(
-    front: Front, scripts: Path, name: str, record_property: RecordProperty, capsys: pytest.CaptureFixture[str]
+    front: Front, scripts: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """After kill -9 the service is back within 2 s; clients lose the requests that were under way, and no others."""
     running = front(scripts / "steps.py")
@@ -69,7 +68,6 @@ def test_what_is_killed_under_load_is_back(
         master, arbiter = parts(running)
     with capsys.disabled():
         print(f"\nkill -9 of {name}: longest without success {clients.longest_s:.2f} s, seen {dict(clients.seen)}")  # noqa: T201
-    record_property("seen", dict(clients.seen))
     assert clients.longest_s < AWAY_S
     assert sum(clients.seen.values()) - clients.seen["200"] <= 4  # one a client
     assert "ConnectError" not in clients.seen
