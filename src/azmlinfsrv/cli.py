@@ -9,7 +9,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
 from azmlinfsrv import logs
@@ -52,7 +53,15 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for row in rows().values():
-        if row.spec.flag:
+        if row.spec.flag and row.type is bool:
+            parser.add_argument(
+                row.spec.flag,
+                dest=row.name,
+                action=argparse.BooleanOptionalAction,
+                default=argparse.SUPPRESS,
+                help=_help(row),
+            )
+        elif row.spec.flag:
             parser.add_argument(
                 row.spec.flag,
                 dest=row.name,
@@ -61,6 +70,11 @@ def make_parser() -> argparse.ArgumentParser:
                 metavar=row.spec.flag.lstrip("-").upper(),
                 help=_help(row),
             )
+    parser.add_argument(
+        "--print-nginx-config",
+        action="store_true",
+        help="Print the nginx.conf that --nginx makes, and exit.",
+    )
     parser.add_argument("--rest", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=f"azmlinfsrv {__version__}")
     return parser
@@ -92,12 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     parser = make_parser()
     given = vars(parser.parse_args(arguments))
     transport = "rest" if given.pop("rest") else "grpc"
+    print_only = given.pop("print_nginx_config")
     # Release 1.5.1 leaves a handler on the root logger: what scripts log is formatted by it, and a basicConfig() of
     # theirs changes nothing.
     logging.basicConfig()
     logs.load(logs.PACKAGE)
     try:
         configuration = _configure(given)
+        if print_only:
+            _print_nginx_config(configuration.settings)
         _check_script(configuration)
         named = configuration.settings.config_file
         if named and named != configuration.config_file:
@@ -161,14 +178,36 @@ def print_start(configuration: Configuration) -> None:
 def _serve(configuration: Configuration) -> None:
     settings = configuration.settings
     _check_ports(settings)
+    host: Callable[..., None]
     if _uses_gunicorn(settings.hosting):
         from azmlinfsrv import launcher
 
-        launcher.run(configuration)
+        host = launcher.run
     else:
         from azmlinfsrv import single
 
-        single.run(configuration)
+        host = single.run
+    if settings.nginx:
+        sys.exit(_supervisor().run(configuration, host))
+    host(configuration)
+
+
+def _supervisor() -> ModuleType:
+    """Return the module that runs nginx.
+
+    Raises:
+        ConfigurationError: this system has no processes that it could run it in.
+    """
+    if os.name != "posix":
+        raise ConfigurationError("nginx in front of the server needs a POSIX system")
+    from azmlinfsrv import supervisor
+
+    return supervisor
+
+
+def _print_nginx_config(settings: Settings) -> NoReturn:
+    sys.stdout.write(_supervisor().print_config(settings))
+    sys.exit(0)
 
 
 def _uses_gunicorn(hosting: str) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import socket
+from collections.abc import Sequence
 from typing import Any
 
 from gunicorn.app.base import Application
@@ -12,7 +15,7 @@ from gunicorn.glogging import Logger
 
 from azmlinfsrv import boot
 from azmlinfsrv.configuration import Configuration
-from azmlinfsrv.sockets import ports
+from azmlinfsrv.sockets import ports, spelt
 from azmlinfsrv.supervision import Supervision
 
 logger = logging.getLogger("azmlinfsrv")
@@ -38,12 +41,18 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
     """Starts workers that serve the script.
 
     gunicorn.conf.py and GUNICORN_CMD_ARGS are honoured, as release 1.5.1 does; what is a setting of ours wins.
+
+    Args:
+        configuration: the settings.
+        sockets: sockets that listen, instead of those of the settings.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> None:
         self._configuration = configuration
         settings = configuration.settings
         self.supervision = Supervision(settings.worker_count) if settings.metrics_enabled else None
+        # gunicorn closes the descriptors that it is given.
+        self._bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets]
         super().__init__(prog="azmlinfsrv")
 
     def load_config(self) -> None:
@@ -66,9 +75,8 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
 
     def _own(self) -> dict[str, Any]:
         settings = self._configuration.settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
         return {
-            "bind": [f"{host}:{port}" for port in reversed(ports(settings))],
+            "bind": self._bind or [spelt(settings.host, port) for port in reversed(ports(settings))],
             "workers": settings.worker_count,
             "timeout": settings.worker_timeout_s,
             "graceful_timeout": settings.graceful_timeout_s,
@@ -90,10 +98,14 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
         return loaded, self._configuration.settings
 
 
-def run(configuration: Configuration) -> None:
+def run(configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> None:
     """Serve under gunicorn until it is told to stop; exits the process.
+
+    Args:
+        configuration: the settings.
+        sockets: sockets that listen, instead of those of the settings.
 
     Raises:
         SystemExit: always.
     """
-    GunicornApplication(configuration).run()
+    GunicornApplication(configuration, sockets).run()

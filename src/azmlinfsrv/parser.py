@@ -32,6 +32,7 @@ class RequestParser:
         deliver: gets each request and whether the connection may be kept open after it.
         expected: called where a client waits for ``100 Continue``.
         addresses: scheme, client and server address of the connection's requests.
+        forwarded: whether the peer is our own nginx, which adds the client's address to ``X-Forwarded-For``.
 
     Attributes:
         receiving: whether a request has begun and is not complete.
@@ -45,6 +46,7 @@ class RequestParser:
         deliver: Callable[[Request, bool], None],
         expected: Callable[[], None],
         addresses: tuple[str, tuple[str, int], tuple[str, int]],
+        forwarded: bool = False,
     ) -> None:
         self.receiving = self.in_body = self.begun = False
         self._starts_with_data = False
@@ -53,6 +55,7 @@ class RequestParser:
         self._deliver = deliver
         self._expected = expected
         self._scheme, self._client, self._server = addresses
+        self._forwarded = forwarded
         self._parser = httptools.HttpRequestParser(self)
         self._error: ProtocolError | None = None
         self._url = b""
@@ -100,11 +103,16 @@ class RequestParser:
             self._headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
             self._version if self.in_body else "1.1",
-            self._client,
+            self._forwarded_client() if self._forwarded else self._client,
             time.perf_counter(),
             self._scheme,
             self._server,
         )
+
+    def _forwarded_client(self) -> tuple[str, int]:
+        """Return the address that nginx has added behind those that the client may have made up."""
+        chain = self._headers.get(b"x-forwarded-for")
+        return self._client if chain is None else (chain.rpartition(b",")[2].strip().decode("latin-1"), 0)
 
     # The callbacks of httptools.
 

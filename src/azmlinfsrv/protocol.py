@@ -18,10 +18,13 @@ from azmlinfsrv.errors import ProtocolError
 from azmlinfsrv.logs import LineClock
 from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.parser import RequestParser
+from azmlinfsrv.sockets import is_internal_peer
 
 _LINGER_S = 5.0
 _LINGER_BYTES = 1024 * 1024 * 1024
 _COPY_BYTES = 64 * 1024
+# Has nginx pass each chunk on as it comes; nginx keeps the header to itself.
+_UNBUFFERED = ("X-Accel-Buffering", "no")
 
 
 class Connections:
@@ -35,6 +38,7 @@ class Connections:
         open: the connections.
         closing: whether answers close their connection, because the worker is stopping.
         scheme: ``http`` or ``https``.
+        behind_nginx: whether connections are those of our own nginx.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Connections:
         clock: LineClock,
         now: Callable[[], float],
         scheme: str = "http",
+        behind_nginx: bool = False,
     ) -> None:
         self.app = app
         self.limits = limits
@@ -52,6 +57,7 @@ class Connections:
         self.open: set[HttpProtocol] = set()
         self.closing = False
         self.scheme = scheme
+        self.behind_nginx = behind_nginx
 
     def __call__(self) -> HttpProtocol:
         """Return the protocol of a new connection."""
@@ -114,7 +120,8 @@ class HttpProtocol(asyncio.Protocol):
         self._transport = transport
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         addresses = self._shared.scheme, _address(peer), _address(own)
-        self._parser = RequestParser(self._limits, self._deliver, self._expected, addresses)
+        forwarded = self._shared.behind_nginx and is_internal_peer(addresses[1][0])
+        self._parser = RequestParser(self._limits, self._deliver, self._expected, addresses, forwarded)
         self._shared.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -237,6 +244,8 @@ class HttpProtocol(asyncio.Protocol):
         if response.stream is not None and request.version == "1.0":
             keep_alive = False
         self._keep_alive = keep_alive
+        if response.stream is not None and self._shared.behind_nginx:
+            response.headers.append(_UNBUFFERED)
         head, self._chunked, self._left = wire.head(request, response, self._shared.clock.http_date(), keep_alive)
         self._bodyless = request.method == "HEAD" or not wire.has_body(response.status)
         self._touched = self._shared.now()

@@ -128,7 +128,7 @@ class Service:
         clock = LineClock()
         log = make_log(settings, clock, loop.call_later)
         self._app = make_app(self._loaded, settings, self._runner, log, self._telemetry.metrics)
-        self._connections = Connections(self._app, limits_of(settings), clock, loop.time)
+        self._connections = Connections(self._app, limits_of(settings), clock, loop.time, behind_nginx=settings.nginx)
         self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
         for sock in self._sockets:
             self._servers.append(await loop.create_server(self._connections, sock=sock, backlog=BACKLOG))

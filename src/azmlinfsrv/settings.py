@@ -116,6 +116,25 @@ class Settings(ModelDataSettings):
     separate_health_endpoint: bool = row(
         False, _NETWORK, "Listen on a second port, for health probes.", "SEPERATE_HEALTH_ENDPOINT"
     )
+    nginx: bool = row(
+        False,
+        _NETWORK,
+        "Have nginx listen on the ports, and the server behind it on AZMLINFSRV_SERVER_ADDRESS.",
+        "AZMLINFSRV_NGINX",
+        flag="--nginx",
+        in_file=True,
+    )
+    server_address: str = row(
+        "127.0.0.1:31311",
+        _NETWORK,
+        "Where the server listens behind nginx: a loopback address and port, or `unix:` and an absolute path.",
+        "AZMLINFSRV_SERVER_ADDRESS",
+        flag="--server_address",
+        in_file=True,
+    )
+    nginx_program: str = row(
+        "nginx", _NETWORK, "Name or path of the program nginx.", "AZMLINFSRV_NGINX_PROGRAM", in_file=True
+    )
     cors_origins: str | None = row(
         None,
         _NETWORK,

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from typing import NoReturn
 
 from azmlinfsrv import boot
@@ -18,15 +19,19 @@ from azmlinfsrv.sockets import BACKLOG, bind, ports
 logger = logging.getLogger("azmlinfsrv")
 
 
-def run(configuration: Configuration) -> None:
+def run(configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> None:
     """Serve until a signal says to stop; called in the main thread.
+
+    Args:
+        configuration: the settings.
+        sockets: sockets that are bound, instead of those of the settings.
 
     Raises:
         OSError: an address cannot be listened on.
         SystemExit: with 3, the script cannot be used.
     """
     settings = configuration.settings
-    sockets = [bind(settings.host, port) for port in ports(settings)]
+    sockets = sockets or [bind(settings.host, port) for port in ports(settings)]
     for sock in sockets:
         sock.listen(BACKLOG)
         sock.setblocking(False)

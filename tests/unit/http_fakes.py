@@ -288,12 +288,12 @@ class FakeConnection:
         protocol: the connection under test.
     """
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    def __init__(self, limits: Limits = LIMITS, behind_nginx: bool = False) -> None:
         self.clock = FakeClock()
         self.script = FakeScript()
         self.log = RecordedLog()
         app = make_app(self.script, self.log)
-        self.shared = Connections(app, limits, LineClock(lambda: 0.0), self.clock)
+        self.shared = Connections(app, limits, LineClock(lambda: 0.0), self.clock, behind_nginx=behind_nginx)
         self.transport = FakeTransport()
         self.protocol: HttpProtocol = self.shared()
         self.protocol.connection_made(self.transport)

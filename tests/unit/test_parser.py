@@ -384,3 +384,22 @@ def test_an_empty_line_before_a_request_is_ignored() -> None:
     parsed = Parsed()
     parsed.feed(b"\r\n" + GET)
     assert parsed.one.path == "/score"
+
+
+@pytest.mark.parametrize(
+    ("field", "forwarded", "client"),
+    [
+        ("X-Forwarded-For: 203.0.113.7, 192.0.2.1", True, ("192.0.2.1", 0)),
+        ("X-Forwarded-For: ::1", True, ("::1", 0)),
+        ("X-Forwarded-For: 203.0.113.7, 192.0.2.1", False, CLIENT),
+        ("A: b", True, CLIENT),
+    ],
+)
+def test_forwarded_client(field: str, forwarded: bool, client: tuple[str, int]) -> None:
+    """The client is who our own nginx says, last of all; what anybody else says of it is not believed."""
+    requests: list[Request] = []
+    parser = RequestParser(
+        LIMITS, lambda request, _: requests.append(request), lambda: None, ("http", CLIENT, SERVER), forwarded
+    )
+    parser.feed(head("GET / HTTP/1.1", "Host: t", field))
+    assert requests[0].client == client

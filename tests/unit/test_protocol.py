@@ -643,3 +643,15 @@ def test_a_stop_that_waits_no_longer(connection: FakeConnection) -> None:
     connection.receive(post(b"hello"))
     connection.shared.abort_all()
     assert connection.transport.is_aborted()
+
+
+@pytest.mark.parametrize("behind_nginx", [False, True])
+def test_streams_ask_nginx_not_to_gather_them(behind_nginx: bool) -> None:
+    """Behind nginx, the head of a stream, and of nothing else, says that it must not be buffered."""
+    connection = FakeConnection(behind_nginx=behind_nginx)
+    connection.receive(post(b"", "?stream") + GET)
+    connection.script.answer(stream_headers())
+    connection.protocol.end()
+    streamed, get = (dict(answer.headers) for answer in connection.answers("POST", "GET"))
+    assert ("x-accel-buffering" in streamed) is behind_nginx
+    assert "x-accel-buffering" not in get

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import tempfile
 
 import pytest
 
 from azmlinfsrv.settings import Settings
-from azmlinfsrv.sockets import bind, ports
+from azmlinfsrv.sockets import bind, bind_unix, is_internal_peer, parse_internal_address, ports, spelt
 
 
 def has_ipv6() -> bool:
@@ -71,3 +73,51 @@ def test_ports() -> None:
     settings = Settings(port=5001, health_port=5000)
     assert ports(settings) == [5001]
     assert ports(Settings(port=5001, health_port=5000, separate_health_endpoint=True)) == [5001, 5000]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:31311", ("127.0.0.1", 31311)),
+        ("127.0.0.7:1", ("127.0.0.7", 1)),
+        ("[::1]:2", ("::1", 2)),
+        ("unix:/run/a b.sock", "/run/a b.sock"),
+    ],
+)
+def test_internal_address(text: str, address: object) -> None:
+    """The server behind nginx listens on a loopback address or a Unix socket."""
+    assert parse_internal_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("host", "internal"),
+    [("", True), ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("10.0.0.1", False), ("::2", False)],
+)
+def test_internal_peer(host: str, internal: bool) -> None:
+    """Peers of this machine are known by their address."""
+    assert is_internal_peer(host) is internal
+
+
+def test_bind_unix() -> None:
+    """A socket's name that was left behind is used again, and one that somebody listens on is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/a.sock"
+        bind_unix(path).close()
+        with bind_unix(path) as sock:
+            assert os.stat(path).st_mode & 0o777 == 0o600
+            sock.listen()
+            with pytest.raises(OSError, match="in use"):
+                bind_unix(path)
+
+
+def test_bind_unix_spares_files() -> None:
+    """A file that is no socket is not removed."""
+    with tempfile.NamedTemporaryFile() as file:
+        with pytest.raises(OSError, match="in use"):
+            bind_unix(file.name)
+        assert os.path.exists(file.name)
+
+
+def test_spelt() -> None:
+    """An IPv6 host is written in brackets."""
+    assert (spelt("::1", 1), spelt("a", 2)) == ("[::1]:1", "a:2")
