@@ -112,9 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     logging.basicConfig()
     logs.load(logs.PACKAGE)
     try:
-        configuration = _configure(given)
         if print_only:
-            _print_nginx_config(configuration.settings)
+            _print_nginx_config(load_configuration(given, os.environ, os.getcwd()).settings)
+        configuration = _configure(given)
         _check_script(configuration)
         named = configuration.settings.config_file
         if named and named != configuration.config_file:
