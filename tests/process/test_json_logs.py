@@ -47,7 +47,6 @@ def test_every_line_is_an_object(server: StartServer, scripts: Path, hosting: st
 @pytest.mark.parametrize("run", ["echo", "spans"])
 def test_the_lines_of_a_request(server: StartServer, scripts: Path, run: str) -> None:
     """Access, server, script and printed lines, also those of a thread, have the request's and the trace's ids."""
-    pytest.importorskip("opentelemetry")
     running = server(scripts / "told.py", env=JSON)
     httpx.post(f"{running.url}/score?x", content=json.dumps({"do": run}), headers=HEADERS, trust_env=False)
     assert running.stop() == 0
