@@ -123,7 +123,7 @@ def test_a_stop_ends_at_the_graceful_timeout(front: Front, scripts: Path, tmp_pa
     running = front(scripts / "steps.py", "--graceful_timeout", "1")
     held = Held(running, tmp_path)
     running.process.send_signal(signal.SIGTERM)
-    assert running.wait_exit(8) == 0
+    assert running.wait_exit(15) == 0
     assert held.error() is not None
 
 

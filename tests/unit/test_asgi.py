@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 MAX_BODY_BYTES = 1000
 WRITE_TIMEOUT_MS = 8_000
-PATIENCE_S = 3.0
+PATIENCE_S = 10.0
 
 Message = MutableMapping[str, Any]
 
