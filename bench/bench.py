@@ -80,10 +80,10 @@ def serving(system: System, script: Path) -> Iterator[Running]:
             process.wait(60)
 
 
-def requests_per_second(running: Running, connections: int, seconds: int) -> float:
-    """Return what wrk counts on ``/score``."""
+def requests_per_second(running: Running, connections: int, seconds: int, more: str = "") -> float:
+    """Return what wrk counts on ``/score``; `more` follows in its script."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(POST)
+        script.write(POST + more)
         script.flush()
         load = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script.name]
         url = f"http://127.0.0.1:{running.port}/score"

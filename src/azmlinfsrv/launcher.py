@@ -50,7 +50,7 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
     def __init__(self, configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> None:
         self._configuration = configuration
         settings = configuration.settings
-        self.supervision = Supervision(settings.worker_count) if settings.metrics_enabled else None
+        self.supervision = Supervision(settings.worker_count)
         # gunicorn closes the descriptors that it is given.
         self._bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets]
         super().__init__(prog="azmlinfsrv")
@@ -69,8 +69,7 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
         for name, value in self._own().items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
-        if self.supervision is not None:
-            self.supervision.watch(self.cfg)
+        self.supervision.watch(self.cfg)
         self.chdir()
 
     def _own(self) -> dict[str, Any]:

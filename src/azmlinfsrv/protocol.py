@@ -36,6 +36,7 @@ class Connections:
         clock: gives the Date of answers.
         now: clock of the timeouts, in seconds.
         open: the connections.
+        changed: called when there is one more or one less, or None.
         closing: whether answers close their connection, because the worker is stopping.
         scheme: ``http`` or ``https``.
         behind_nginx: whether connections are those of our own nginx.
@@ -55,6 +56,7 @@ class Connections:
         self.clock = clock
         self.now = now
         self.open: set[HttpProtocol] = set()
+        self.changed: Callable[[], object] | None = None
         self.closing = False
         self.scheme = scheme
         self.behind_nginx = behind_nginx
@@ -62,6 +64,18 @@ class Connections:
     def __call__(self) -> HttpProtocol:
         """Return the protocol of a new connection."""
         return HttpProtocol(self)
+
+    def add(self, connection: HttpProtocol) -> None:
+        """Note a connection that was made."""
+        self.open.add(connection)
+        if self.changed is not None:
+            self.changed()
+
+    def remove(self, connection: HttpProtocol) -> None:
+        """Forget a connection that has ended."""
+        self.open.discard(connection)
+        if self.changed is not None:
+            self.changed()
 
     def check_timeouts(self) -> None:
         """Close the connections that have taken too long."""
@@ -122,11 +136,11 @@ class HttpProtocol(asyncio.Protocol):
         addresses = self._shared.scheme, _address(peer), _address(own)
         forwarded = self._shared.behind_nginx and is_internal_peer(addresses[1][0])
         self._parser = RequestParser(self._limits, self._deliver, self._expected, addresses, forwarded)
-        self._shared.open.add(self)
+        self._shared.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell a stream's producer that nobody reads any more."""
-        self._shared.open.discard(self)
+        self._shared.remove(self)
         for request, _, _ in self._waiting:
             request.disconnected = True
         self._waiting.clear()

@@ -109,11 +109,16 @@ class Runner:
         self.enter: Callable[[Request], Any] | None = None
         self.metrics: WorkerMetrics | None = None
         self._call_soon: CallSoon = _nothing
+        self._changed: Callable[[], object] = _nothing
 
     def attach(self, call_soon: CallSoon, call_soon_threadsafe: CallSoon) -> None:
         """Say how the I/O loop calls functions; called before anything is submitted."""
         self._call_soon = call_soon
         self.completions.attach(call_soon_threadsafe)
+
+    def on_change(self, changed: Callable[[], object]) -> None:
+        """Have a function called on the I/O thread when `pending` has changed."""
+        self._changed = changed
 
     def submit(self, request: Request, done: Done) -> None:
         """Queue a request; `done` gets its response on the I/O thread. Called on the I/O thread."""
@@ -125,6 +130,7 @@ class Runner:
     def _hand_over(self) -> None:
         """Queue the jobs that have gathered while the I/O loop looked at its connections."""
         jobs, self._gathered = self._gathered, []
+        self._changed()
         if self.metrics is not None:
             self.metrics.submitted(len(jobs))
         self._pass_on(jobs)
@@ -200,6 +206,7 @@ class Runner:
             self.on_enough()
         if response.stream is None:
             self._pending -= 1
+            self._changed()  # before the client has its answer, and may come with the next request
         elif self.metrics is not None:
             self.metrics.stream_begun()
         done(request, response)
@@ -233,6 +240,7 @@ class Runner:
 
     def _stream_ended(self) -> None:
         self._pending -= 1
+        self._changed()
         if self.metrics is not None:
             self.metrics.stream_ended()
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from azmlinfsrv.acceptor import Acceptor, Load
 from azmlinfsrv.app import Application
 from azmlinfsrv.boot import Loaded, make_app, make_log, make_runner
 from azmlinfsrv.logs import LineClock, line_handlers
@@ -52,6 +53,7 @@ class Service:
         signals: int | None = None,
         metrics: WorkerMetrics | None = None,
     ) -> None:
+        self._load: Load | None = None
         self._signals = signals
         self._loaded = loaded
         self._settings = settings
@@ -63,7 +65,7 @@ class Service:
         self._thread = threading.Thread(target=self._run_io, name="io", daemon=True)
         self._started = threading.Event()
         self._failure: BaseException | None = None
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | Acceptor] = []
         self._app: Application | None = None
         self._connections: Connections | None = None
         self._stop_by = 0.0
@@ -94,6 +96,10 @@ class Service:
     def replace_after(self, requests: int, replace: Callable[[], None]) -> None:
         """Have a function called on the I/O thread once that many requests have been answered."""
         self._runner.enough, self._runner.on_enough = requests, replace
+
+    def take_turns(self, load: Load) -> None:
+        """Share connections with the other workers, by what there is to do; called before `run`."""
+        self._load = load
 
     def stop(self) -> None:
         """Take no more connections, finish the requests that are here, and make `run` return.
@@ -130,12 +136,34 @@ class Service:
         self._app = make_app(self._loaded, settings, self._runner, log, self._telemetry.metrics)
         self._connections = Connections(self._app, limits_of(settings), clock, loop.time, behind_nginx=settings.nginx)
         self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
+        if self._load is not None:
+            self._share(self._load, self._connections)
         for sock in self._sockets:
-            self._servers.append(await loop.create_server(self._connections, sock=sock, backlog=BACKLOG))
+            self._servers.append(await self._accept(sock, self._connections))
         if self._signals is not None:
             loop.add_reader(self._signals, self._read_signals, self._signals)
         self._tick()
         self._runner.watch_deadlines(loop)
+
+    async def _accept(self, sock: socket.socket, connections: Connections) -> asyncio.Server | Acceptor:
+        """Begin to take the connections of a socket: in turns with the other workers, if there may be any."""
+        if self._load is None:
+            return await self._loop.create_server(connections, sock=sock, backlog=BACKLOG)
+        acceptor = Acceptor(self._loop, sock, connections, self._load)
+        acceptor.open()
+        return acceptor
+
+    def _share(self, load: Load, connections: Connections) -> None:
+        """Keep the other workers informed of what there is to do here."""
+        runner = self._runner
+
+        def changed() -> None:
+            if not connections.closing:
+                load.tell(runner.pending, len(connections.open))
+
+        runner.on_change(changed)
+        connections.changed = changed
+        changed()
 
     def _stop_telemetry(self) -> None:
         """Let what was collected go, in what is left of the graceful timeout, or a short while."""
@@ -173,6 +201,8 @@ class Service:
             for server in self._servers:
                 server.close()
             connections.close_idle()
+            if self._load is not None:
+                self._load.withdraw()
         late = now >= self._stop_by
         if late:
             connections.abort_all()

@@ -1,4 +1,4 @@
-"""What gunicorn's arbiter does for the metrics: it gives each worker its slot, and counts those that it replaces."""
+"""What gunicorn's arbiter does for its workers' shared memory: it gives each a slot, and counts those it replaces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Supervision:
         workers: number of workers at the start.
 
     Attributes:
-        board: the memory in which the workers count.
+        board: the memory in which the workers count, and see what the others have to do.
     """
 
     def __init__(self, workers: int) -> None:
@@ -45,7 +45,7 @@ class Supervision:
         """Return the slot of a worker that is about to be forked; None, where there is no room, is logged."""
         slot = self.board.take()
         if slot is None:
-            logger.warning("There are more workers than /metrics has room for: one of them is not counted.")
+            logger.warning("There are more workers than there is room for: one of them is not counted in /metrics.")
         return slot
 
     def _ended(self, arbiter: Any, worker: Any) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import uvloop
 from gunicorn.workers.base import Worker
 
+from azmlinfsrv.acceptor import Load
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.service import Service
+from azmlinfsrv.telemetry.board import WANTED
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 logger = logging.getLogger("azmlinfsrv")
@@ -27,8 +29,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any) -> None:
         """Take a slot; gunicorn calls this before the fork."""
         super().__init__(*args)
-        supervision = self.app.supervision
-        self.slot: int | None = supervision.take() if supervision is not None else None
+        self.slot: int | None = self.app.supervision.take()
 
     def init_signals(self) -> None:
         """Install the handlers; a stop must interrupt the wait for work, which gunicorn has restarted."""
@@ -46,8 +47,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def run(self) -> None:
         """Serve until a signal says to stop; called by gunicorn in the main thread."""
         loaded, settings = self.wsgi
-        supervision = self.app.supervision
-        metrics = WorkerMetrics(supervision.board, self.slot) if supervision is not None else None
+        board = self.app.supervision.board
         self._service = Service(
             loaded,
             settings,
@@ -55,8 +55,10 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             uvloop.new_event_loop,
             self._beat,
             self.PIPE[0],
-            metrics,
+            WorkerMetrics(board, self.slot) if settings.metrics_enabled else None,
         )
+        if self.slot is not None and board.cells[WANTED] > 1:
+            self._service.take_turns(Load(board, self.slot))
         self._service.replace_after(self.max_requests, self._replace)
         try:
             self._service.run()

@@ -79,7 +79,6 @@ def test_every_request_is_there_once(server: StartServer, tmp_path: Path, preloa
     folder = tmp_path / "data"
     more = {"WORKER_COUNT": "3", "WORKER_PRELOAD": preload, "AZMLINFSRV_MODEL_DATA_FILE_BYTES": "20000"}
     running = server(ECHO, env=environment(folder, **more))
-    workers = {child.pid for child in psutil.Process(running.process.pid).children()}
     asked = ask_many(running, 600)
     assert running.stop() == 0
     rows = rows_of(folder)
@@ -89,9 +88,7 @@ def test_every_request_is_there_once(server: StartServer, tmp_path: Path, preloa
         assert json.loads(row["input"]) == {"number": number}
         assert json.loads(row["output"]) == {"got": number}
         assert row["success"] and row["status"] == 200 and row["run_ms"] >= 0
-    # Which of the workers answer is the kernel's choice.
     writers = [path.name.split("-")[-3] for path in folder.iterdir()]
-    assert {int(writer) for writer in writers} <= workers
     assert len(writers) > len(set(writers)), "the files were not rotated"
     assert "Traceback" not in running.output
 

@@ -18,6 +18,8 @@ HISTOGRAM_CELLS = 1 + len(BOUNDS_S) + 1
 # The cells of a slot, by number.
 UP, STARTED, RSS_BYTES, CPU_S, CPU_BEFORE_S, INIT_S, RUN_SLOTS = range(7)
 SUBMITTED, STREAMS_BEGUN, STREAMS_ENDED, DISCONNECTED, TIMEOUTS = range(7, 12)
+# What the worker has to do, while it takes connections; else 0.
+LOAD = 12
 QUEUE_HISTOGRAM = 16
 RUN_HISTOGRAM = QUEUE_HISTOGRAM + HISTOGRAM_CELLS
 COUNTERS = RUN_HISTOGRAM + HISTOGRAM_CELLS
@@ -36,7 +38,7 @@ _SERIES_KEYS = _COUNTER_KEYS + 1 + COUNTER_LIMIT * _KEY_CELLS
 _SLOT_CELLS = _SERIES_KEYS + 1 + SERIES_LIMIT * _KEY_CELLS
 
 # Cells before the first slot: written by the process that forks the workers.
-WANTED, RESTARTS, _TAKEN = range(3)
+WANTED, RESTARTS, TAKEN = range(3)
 _HEADER_CELLS = 8
 
 Key = tuple[str, ...]
@@ -67,12 +69,13 @@ class Board:
             return None
         slot = min(self._free)
         self._free.remove(slot)
-        self.cells[_TAKEN] = max(self.cells[_TAKEN], slot + 1)
+        self.cells[TAKEN] = max(self.cells[TAKEN], slot + 1)
         return slot
 
     def release(self, slot: int) -> None:
         """Take a slot back from a worker that has ended; called by the process that forked it."""
-        self.cells[self.start_of(slot) + UP] = 0
+        start = self.start_of(slot)
+        self.cells[start + UP] = self.cells[start + LOAD] = 0
         self._free.append(slot)
 
     def start_of(self, slot: int) -> int:
@@ -85,7 +88,7 @@ class Board:
 
     def used(self) -> Iterator[int]:
         """Return the first cells of the slots that a worker has ever counted in."""
-        starts = (self.start_of(slot) for slot in range(int(self.cells[_TAKEN])))
+        starts = (self.start_of(slot) for slot in range(int(self.cells[TAKEN])))
         return (start for start in starts if self.cells[start + STARTED])
 
     def counters(self, start: int) -> KeyedCells:
