@@ -18,7 +18,7 @@ from azmlinfsrv import codec
 from azmlinfsrv.environment import SERVER_VERSION
 from azmlinfsrv.errors import INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, ConfigurationError
 from azmlinfsrv.settings import Settings, rows
-from azmlinfsrv.sockets import BACKLOG, parse_internal_address, spelt
+from azmlinfsrv.sockets import BACKLOG, PROXY_IDLE_S, parse_internal_address, spelt
 
 # `inference-server.md`, "Network configuration".
 TIMEOUT_S = 1000
@@ -26,8 +26,6 @@ TIMEOUT_S = 1000
 OLDEST = (1, 18)
 # More than nginx adds to a header block: the server behind it must not refuse what nginx let through.
 ADDED_BYTES = 1024
-# The server keeps idle connections longer than nginx does, so that it never closes one that nginx is about to use.
-IDLE_S, SERVER_IDLE_S = 60, 600
 
 _FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/usr/local/nginx/sbin", "/opt/homebrew/bin")
 _MODULES = ("fastcgi", "uwsgi", "scgi")
@@ -233,7 +231,7 @@ def _upstream(settings: Settings) -> Iterator[str]:
     yield f"    server {quote(target)} max_fails=0;"
     yield "    keepalive 256;"
     yield "    keepalive_requests 1000000;"
-    yield f"    keepalive_timeout {IDLE_S}s;"
+    yield f"    keepalive_timeout {PROXY_IDLE_S}s;"
     yield "}"
 
 

@@ -27,7 +27,7 @@ from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.nginx import Nginx, Site
 from azmlinfsrv.settings import Settings
-from azmlinfsrv.sockets import BACKLOG, bind, bind_unix, parse_internal_address, ports, spelt
+from azmlinfsrv.sockets import BACKLOG, SERVER_IDLE_S, bind, bind_unix, parse_internal_address, ports, spelt
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -76,7 +76,7 @@ def server_settings(settings: Settings) -> Settings:
     return dataclasses.replace(
         settings,
         max_header_bytes=settings.max_header_bytes + nginx.ADDED_BYTES,
-        keep_alive_timeout_ms=nginx.SERVER_IDLE_S * 1000,
+        keep_alive_timeout_ms=SERVER_IDLE_S * 1000,
     )
 
 
