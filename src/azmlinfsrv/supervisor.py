@@ -86,17 +86,19 @@ def site(modules: tuple[str, ...], addresses: tuple[str, ...]) -> Site:
     return Site(addresses, _connections(), user, modules)
 
 
-def print_config(settings: Settings) -> str:
+def print_config(configuration: Configuration) -> str:
     """Return the configuration that nginx would get, without listening anywhere.
 
     Raises:
         ConfigurationError: nginx is missing, or the server's address not valid.
         OSError: the host has no address.
     """
+    settings = configuration.settings
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     host = str(socket.getaddrinfo(settings.host, None, family, socket.SOCK_STREAM)[0][4][0])
     addresses = tuple(spelt(host, port) for port in ports(settings))
-    return nginx.render(settings, site(nginx.find(settings.nginx_program).modules, addresses))
+    modules = nginx.find(settings.nginx_program).modules
+    return nginx.render(settings, site(modules, addresses), configuration.sources)
 
 
 def _unprivileged_user() -> str:
@@ -150,7 +152,8 @@ class Supervisor:
         self._install_signals()
         addresses = tuple(spelt(*sock.getsockname()[:2]) for sock in self._public)
         with open(self._path("nginx.conf"), "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(nginx.render(self._settings, site(self._program.modules, addresses)))
+            found = site(self._program.modules, addresses)
+            file.write(nginx.render(self._settings, found, self._configuration.sources))
         if os.geteuid() == 0:
             os.chmod(self._folder, 0o711)  # noqa: S103 - nginx's workers, another user, pass through to their folders
         while not (self._stopping and self._is_down()):
