@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-from azmlinfsrv import logs, nginx, nginx_log
+from azmlinfsrv import logs, nginx, nginx_log, private_folder
 from azmlinfsrv.child import Part, fork
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import ConfigurationError
@@ -145,7 +145,7 @@ class Supervisor:
         for sock in self._public:
             sock.listen(BACKLOG)
         self._listen_internally()
-        self._folder = tempfile.mkdtemp(prefix="azmlinfsrv-")
+        self._folder = private_folder.make(tempfile.gettempdir())
 
     def run(self) -> int:
         """Run both until they are stopped; return the exit code."""
@@ -155,7 +155,7 @@ class Supervisor:
             found = site(self._program.modules, addresses)
             file.write(nginx.render(self._settings, found, self._configuration.sources))
         if os.geteuid() == 0:
-            os.chmod(self._folder, 0o711)  # noqa: S103 - nginx's workers, another user, pass through to their folders
+            os.chmod(self._folder.path, 0o711)  # noqa: S103 - nginx's workers, another user, pass through to their folders
         while not (self._stopping and self._is_down()):
             now = time.monotonic()
             if self._stopping:
@@ -179,12 +179,12 @@ class Supervisor:
         if isinstance(address, str) and self._internal is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(address)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
     # -- sockets and signals -----------------------------------------------------------------------------------
 
     def _path(self, name: str) -> str:
-        return os.path.join(self._folder, name)
+        return os.path.join(self._folder.path, name)
 
     def _listen_internally(self) -> None:
         """Listen where nginx finds the server; a Unix socket is made again where its name is gone.
@@ -255,9 +255,8 @@ class Supervisor:
         """Become the server; in its process."""
         for sock in (*self._public, *self._wakeups):
             sock.close()
-        for descriptors in self._logs:
-            for descriptor in descriptors:
-                os.close(descriptor)
+        for descriptor in (self._folder.lock, *self._logs[0], *self._logs[1]):
+            os.close(descriptor)
         configuration = self._configuration._replace(settings=server_settings(self._settings))
         self._host(configuration, [listener])
 
@@ -270,10 +269,11 @@ class Supervisor:
             os.dup2(writer, index + 1)
         for sock in self._public:
             sock.set_inheritable(True)
+        os.set_inheritable(self._folder.lock, True)  # the folder is in use as long as nginx lives
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = 2 * _CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * _CONNECTIONS, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        arguments = [self._program.path, "-p", self._folder + os.sep, "-c", self._path("nginx.conf")]
+        arguments = [self._program.path, "-p", self._folder.path + os.sep, "-c", self._path("nginx.conf")]
         if self._program.version >= (1, 19, 5):
             arguments += ["-e", "stderr"]
         environment = {name: os.environ[name] for name in ("PATH", "TZ", "LD_LIBRARY_PATH") if name in os.environ}
