@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     logs.load(logs.PACKAGE)
     try:
         if print_only:
-            _print_nginx_config(load_configuration(given, os.environ, os.getcwd()).settings)
+            _print_nginx_config(load_configuration(given, os.environ, os.getcwd()))
         configuration = _configure(given)
         _check_script(configuration)
         named = configuration.settings.config_file
@@ -205,8 +205,8 @@ def _supervisor() -> ModuleType:
     return supervisor
 
 
-def _print_nginx_config(settings: Settings) -> NoReturn:
-    sys.stdout.write(_supervisor().print_config(settings))
+def _print_nginx_config(configuration: Configuration) -> NoReturn:
+    sys.stdout.write(_supervisor().print_config(configuration))
     sys.exit(0)
 
 

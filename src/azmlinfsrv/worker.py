@@ -82,7 +82,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         """Make way for a new worker: max_requests of gunicorn's have been answered; on the I/O thread."""
         self.alive = False
         self.log.info("Autorestarting worker after current request.")
-        self._service.stop()
+        self._service.make_way()
 
     def _beat(self) -> None:
         """Tell the arbiter that this worker lives, and notice that the arbiter does not; on the I/O thread."""

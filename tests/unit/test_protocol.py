@@ -616,6 +616,18 @@ def test_a_stop_closes_idle_connections(connection: FakeConnection) -> None:
     assert connection.transport.is_closing() and not connection.transport.is_aborted()
 
 
+def test_a_stop_spares_connections_of_late(connection: FakeConnection) -> None:
+    """A connection on which something came or went of late is kept, since a request may be on its way."""
+    connection.receive(GET)
+    connection.answers("GET")
+    connection.pass_time(1.0)
+    connection.shared.close_idle(connection.clock() - 2.0)
+    assert not connection.transport.is_closing()
+    connection.pass_time(1.5)
+    connection.shared.close_idle(connection.clock() - 2.0)
+    assert connection.transport.is_closing()
+
+
 def test_a_stop_waits_for_answers(connection: FakeConnection) -> None:
     """A request that is being scored gets its answer, which says that it is the last."""
     connection.receive(post(b"hello"))
