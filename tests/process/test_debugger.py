@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartServer
+from tests.servers import START_S
 
 pytestmark = pytest.mark.process
 
@@ -44,13 +45,13 @@ def test_debugpy_connects(server: StartServer, tmp_path: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(15)
+        listener.settimeout(START_S)
         port = listener.getsockname()[1]
         env = {"AZUREML_DEBUG_PORT": str(port)}
         running = server(LOADED.format(str(tmp_path / "loaded")), env=env, wait=False)
         connection, _ = listener.accept()
         with connection:
-            running.wait_until(lambda: f"Connecting to debugger at port {port}" in running.stdout, 5)
+            running.wait_until(lambda: f"Connecting to debugger at port {port}" in running.stdout)
             assert "DEBUGGING mode because AZUREML_DEBUG_PORT is set" in running.stdout
             assert not (tmp_path / "loaded").exists()
             assert running.process.poll() is None

@@ -79,6 +79,7 @@ def test_every_request_is_there_once(server: StartServer, tmp_path: Path, preloa
     folder = tmp_path / "data"
     more = {"WORKER_COUNT": "3", "WORKER_PRELOAD": preload, "AZMLINFSRV_MODEL_DATA_FILE_BYTES": "20000"}
     running = server(ECHO, env=environment(folder, **more))
+    running.wait_until(lambda: running.output.count("ready for serving") == 3)  # one alone answers already
     workers = {child.pid for child in psutil.Process(running.process.pid).children()}
     asked = ask_many(running, 600)
     assert running.stop() == 0
@@ -178,7 +179,8 @@ def test_a_full_disk_does_not_end_serving(server: StartServer, tmp_path: Path) -
         "    '/dev/full' if str(path).endswith('.partial') else path, *(\n"
         "        (os.O_WRONLY,) if str(path).endswith('.partial') else rest), **more)\n"
     )
-    more = {"PYTHONPATH": str(tmp_path), "AZMLINFSRV_GRACEFUL_TIMEOUT": "2"}
+    # Of the time of a stop, a fifth is for saying what is lost.
+    more = {"PYTHONPATH": str(tmp_path), "AZMLINFSRV_GRACEFUL_TIMEOUT": "8"}
     running = server(ECHO, env=environment(folder, **more))
     ask_many(running, 50)
     running.wait_until(lambda: "Model data cannot be written, it is tried again: No space left" in running.output)
