@@ -21,6 +21,8 @@ from azmlinfsrv.parser import RequestParser
 from azmlinfsrv.sockets import is_internal_peer
 
 _LINGER_S = 5.0
+# How long a stop waits for the first request of a connection that was made just before it.
+_FIRST_REQUEST_S = 1.0
 _LINGER_BYTES = 1024 * 1024 * 1024
 _COPY_BYTES = 64 * 1024
 # Has nginx pass each chunk on as it comes; nginx keeps the header to itself.
@@ -70,7 +72,10 @@ class Connections:
             connection.check_timeout(now)
 
     def close_idle(self) -> None:
-        """Close the connections that have no request in progress, and the others after their answer."""
+        """Close the connections that have no request in progress, and the others after their answer.
+
+        Those of which nothing has come yet are given a moment: their clients have been accepted, and may not try again.
+        """
         self.closing = True
         for connection in tuple(self.open):
             connection.close_if_idle()
@@ -94,6 +99,7 @@ class HttpProtocol(asyncio.Protocol):
         self._parser: RequestParser = None  # type: ignore[assignment]  # made with the connection
         self._transport: Any = None
         self._began = self._touched = shared.now()
+        self._is_new = True
         self._paused_writing = False
         self._unreleased: list[tuple[Gate, int]] = []
         # The request that is being answered, and those that wait behind it, each with whether to keep alive.
@@ -149,6 +155,7 @@ class HttpProtocol(asyncio.Protocol):
                 self.abort_connection()
             return
         self._touched = self._shared.now()
+        self._is_new = False
         try:
             self._parser.feed(data)
         except ProtocolError as error:
@@ -303,7 +310,8 @@ class HttpProtocol(asyncio.Protocol):
         self._log()
         self._current = None
         self._gate = None
-        self._touched = self._shared.now()
+        # While it was answered, the next request may have had to wait: its time begins anew.
+        self._began = self._touched = self._shared.now()
         if self._transport is None:
             return
         if self._keep_alive:
@@ -330,8 +338,8 @@ class HttpProtocol(asyncio.Protocol):
         self._transport.resume_reading()
 
     def close_if_idle(self) -> None:
-        """Close if no request is in progress."""
-        if self._current is None and not self._parser.receiving and self._transport is not None:
+        """Close if no request is in progress, nor its first one may be on its way."""
+        if self._current is None and not (self._parser.receiving or self._is_new) and self._transport is not None:
             self._last_received = True
             self._transport.close()
 
@@ -356,7 +364,8 @@ class HttpProtocol(asyncio.Protocol):
             return
         elif self._parser.receiving:
             self._check_arrival(now)
-        elif now - self._touched > self._limits.keep_alive_s:
+        elif now - self._touched > (_FIRST_REQUEST_S if self._shared.closing else self._limits.keep_alive_s):
+            self._last_received = True
             self._transport.close()
 
     def _check_reading(self, now: float, unsent: int) -> None:

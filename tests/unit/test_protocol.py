@@ -550,6 +550,19 @@ def test_the_time_of_a_pipelined_request_is_its_own(connection: FakeConnection) 
     assert [answer.status for answer in connection.answers("POST", "GET")] == [200, 200]
 
 
+@pytest.mark.parametrize("begun", [GET[:10], post(b"hello")[:-2], post(b"", "", "Expect: 100-continue")[:-2]])
+def test_the_time_of_a_request_does_not_run_while_another_is_answered(connection: FakeConnection, begun: bytes) -> None:
+    """A request that has begun to arrive has its whole time once the one before it is answered."""
+    connection.receive(post(b"1") + begun)
+    connection.pass_time(LIMITS.request_s + 1)
+    connection.script.answer()
+    connection.pass_time(0)
+    assert not connection.transport.has_ended()
+    connection.answers("POST")
+    connection.pass_time(LIMITS.request_s + 1)
+    assert timed_out(connection)
+
+
 @pytest.mark.parametrize("data", [post(b""), post(b"", "", "Connection: close")], ids=["keep-alive", "close"])
 def test_write_timeout(connection: FakeConnection, data: bytes) -> None:
     """A client that takes nothing of its answer for the write timeout is cut off, after its last answer too."""
@@ -613,6 +626,30 @@ def test_a_stop_closes_idle_connections(connection: FakeConnection) -> None:
     connection.receive(GET)
     connection.answers("GET")
     connection.shared.close_idle()
+    assert connection.transport.is_closing() and not connection.transport.is_aborted()
+
+
+@pytest.mark.parametrize("made", ["before", "after"])
+def test_a_stop_answers_a_client_that_has_just_connected(made: str) -> None:
+    """A connection that was accepted around the stop has its first request answered, if that comes soon."""
+    connection = FakeConnection()
+    if made == "before":
+        connection.shared.close_idle()
+    else:  # accepted already, but told of only after the stop
+        connection.shared.close_idle()
+        connection.transport, connection.protocol = FakeTransport(), connection.shared()
+        connection.protocol.connection_made(connection.transport)
+    connection.pass_time(0.5)
+    assert not connection.transport.is_closing()
+    connection.receive(GET)
+    assert connection.answers("GET")[0].values("connection") == ["close"]
+    assert connection.transport.has_ended()
+
+
+def test_a_stop_does_not_wait_for_a_client_that_says_nothing(connection: FakeConnection) -> None:
+    """A connection on which nothing comes holds the stop for a second."""
+    connection.shared.close_idle()
+    connection.pass_time(1.1)
     assert connection.transport.is_closing() and not connection.transport.is_aborted()
 
 
