@@ -21,6 +21,7 @@ from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.runner import STREAM_LIMIT_BYTES, AsyncRunner, Completions, Runner, ThreadsRunner
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script, Style
+from tests.unit.http_fakes import logged
 
 WAIT_S = 10.0
 QUIET_S = 0.1
@@ -545,7 +546,7 @@ class Source:
             raise
 
     def _checked(self, item: Any) -> Any:
-        if isinstance(item, Exception):
+        if isinstance(item, BaseException):
             self.ended = "failed"
             raise item
         return item
@@ -612,6 +613,31 @@ def test_a_client_that_leaves_closes_its_generator(kind: Kind) -> None:
         source._items = iter(["next"])
         assert stage.ask().chunks == [b"next"]
     assert source.ended == "ended"
+
+
+@every_kind
+@pytest.mark.parametrize("error", [TimeoutError("upstream"), SystemExit(1), asyncio.CancelledError("odd")])
+def test_whatever_ends_a_stream_is_logged(kind: Kind, error: BaseException) -> None:
+    """A stream that ends by a timeout, an exit or a cancellation of its own is broken off, and the log says why."""
+    source = Source(iter(["a", "b", error]))
+    with serving(source.of(kind), kind) as stage, logged("azmlinfsrv", logging.ERROR) as messages:
+        exchange = stage.submit()
+        stage.wait(exchange)
+        assert (exchange.chunks, exchange.ending, stage.runner.pending) == ([b"a", b"b"], "abort", 0)
+        source._items = iter(["next"])
+        assert stage.ask().chunks == [b"next"]
+    assert len(messages) == 1 and type(error).__name__ in messages[0]
+
+
+def test_an_answer_that_comes_after_the_end_is_dropped() -> None:
+    """A scoring thread that outlives the I/O loop fails nowhere."""
+
+    def closed(_: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    completions = Completions()
+    completions.attach(closed)
+    completions.post(print)
 
 
 @every_kind
