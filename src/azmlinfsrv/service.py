@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -101,7 +102,8 @@ class Service:
         Called on any thread, or from a signal handler.
         """
         self._stopping = True
-        self._loop.call_soon_threadsafe(self._tick_once)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
+            self._loop.call_soon_threadsafe(self._tick_once)
 
     # -- I/O thread --------------------------------------------------------------------------------------------
 
@@ -150,8 +152,8 @@ class Service:
         self._runner.nudge()
 
     def _tick(self) -> None:
+        self._loop.call_later(TICK_S, self._tick)  # first, so that a failure is not the last sign of life
         self._tick_once()
-        self._loop.call_later(TICK_S, self._tick)
 
     def _tick_once(self) -> None:
         self._heartbeat()
