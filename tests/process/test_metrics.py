@@ -36,7 +36,7 @@ MIX = [
     ("POST", "/score", FAILING, ("/score", "POST", 500)),
     ("GET", "/score?data=no", "", ("/score", "GET", 500)),
     ("PUT", "/score", GOOD, ("/score", "PUT", 405)),
-    ("BREW", "/score", "", ("other", "other", 405)),
+    ("BREW", "/score", "", ("/score", "other", 405)),
     ("GET", "/", "", ("/", "GET", 200)),
     ("GET", "/ready", "", ("/ready", "GET", 200)),
     ("GET", "/nothing/{}", "", ("other", "GET", 404)),
@@ -183,7 +183,7 @@ def test_sums_are_what_the_clients_counted(server: StartServer, scripts: Path) -
     ran = sum(n for (route, method, _), n in expected.items() if route == "/score" and method in ("GET", "POST"))
     assert scraped.values("queue_duration_seconds_count") == [ran]
     assert scraped.values("run_duration_seconds_count") == [ran]
-    assert scraped.values("requests_rejected_total", reason="invalid") == [load.answered["other", "other", 405]]
+    assert scraped.values("requests_rejected_total", reason="invalid") == [load.answered["/score", "other", 405]]
     assert scraped.total("requests_in_flight") == 0
     assert len(scraped.values("worker_resident_memory_bytes")) == WORKERS
     resident = sum(psutil.Process(pid).memory_info().rss for pid in workers_of(running))

@@ -219,6 +219,27 @@ def test_errors_of_the_protocol(connection: FakeConnection, data: bytes, status:
     assert connection.script.submitted == []
 
 
+@pytest.mark.parametrize("before", [b"", GET.replace(b"\r\n\r\n", b"\r\nx-request-id: before\r\n\r\n")])
+def test_an_unknown_method_is_logged(connection: FakeConnection, before: bytes) -> None:
+    """The access line of a request that is refused for its method says which method that was, and of what target."""
+    methods = []
+    connection.log.access_line = lambda request, *_: methods.append((request.method, request.target))  # type: ignore[method-assign]
+    if before:
+        connection.receive(before)
+        connection.answers("GET")
+    connection.receive(b"BREW /score?x HTTP/1.1\r\nHost: t\r\n\r\n")
+    (answer,) = connection.answers("GET")
+    assert answer.status == 405 and answer.values("x-request-id") != ["before"]
+    assert methods[-1] == ("BREW", b"/score?x")
+
+
+def test_http_1_0_with_an_upgrade(connection: FakeConnection) -> None:
+    """An offer to upgrade makes no other version of a request: without a Host, and closed after its answer."""
+    connection.receive(b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+    assert connection.answers("GET")[0].status == 200
+    assert connection.transport.has_ended()
+
+
 def test_what_comes_after_an_error_is_dropped(connection: FakeConnection) -> None:
     """After the last answer the client may go on sending for a moment, so that it can read the answer."""
     connection.receive(b"nonsense\r\n\r\n")
