@@ -496,7 +496,7 @@ def test_the_interrupt_of_a_stop_ends_the_runner(kind: Kind) -> None:
 
     with serving(run_async if kind is ASYNC else run, kind) as stage:
         stage.submit()
-        stage.thread.join(1)
+        stage.thread.join(WAIT_S)
         assert isinstance(stage.ended_by, StopServing)
 
 
@@ -802,14 +802,14 @@ def test_a_call_that_takes_too_long(kind: Kind) -> None:
             spin_until(stop)
         return data
 
-    with serving(run, kind, timeout_ms=5000) as stage:
+    with serving(run, kind, timeout_ms=20_000) as stage:
         exchange = stage.submit("slow")
         assert started.wait(WAIT_S)
-        assert stage.runner.check_deadlines(time.perf_counter()) == pytest.approx(5.0, abs=2.5)
-        stage.runner.check_deadlines(time.perf_counter() + 6)
+        assert 0 < stage.runner.check_deadlines(time.perf_counter()) <= 20.0
+        stage.runner.check_deadlines(time.perf_counter() + 21)
         stage.wait(exchange)
         assert exchange.status == 500
-        assert b"Scoring timeout after 5000 ms" in exchange.responses[0].body
+        assert b"Scoring timeout after 20000 ms" in exchange.responses[0].body
         assert stage.ask("quick").status == 200
 
 
