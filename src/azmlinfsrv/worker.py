@@ -27,8 +27,8 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any) -> None:
         """Take a slot; gunicorn calls this before the fork."""
         super().__init__(*args)
-        supervision = self.app.supervision
-        self.slot: int | None = supervision.take() if supervision is not None else None
+        slots = self.app.slots
+        self.slot: int | None = slots.take() if slots is not None else None
 
     def init_signals(self) -> None:
         """Install the handlers; a stop must interrupt the wait for work, which gunicorn has restarted."""
@@ -46,8 +46,8 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def run(self) -> None:
         """Serve until a signal says to stop; called by gunicorn in the main thread."""
         loaded, settings = self.wsgi
-        supervision = self.app.supervision
-        metrics = WorkerMetrics(supervision.board, self.slot) if supervision is not None else None
+        slots = self.app.slots
+        metrics = WorkerMetrics(slots.board, self.slot) if slots is not None else None
         self._service = Service(
             loaded,
             settings,
