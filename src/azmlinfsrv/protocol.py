@@ -322,7 +322,8 @@ class HttpProtocol(asyncio.Protocol):
         self._log()
         self._current = None
         self._gate = None
-        self._touched = self._shared.now()
+        # While it was answered, the next request may have had to wait: its time begins anew.
+        self._began = self._touched = self._shared.now()
         if self._transport is None:
             return
         if self._keep_alive:
@@ -377,6 +378,7 @@ class HttpProtocol(asyncio.Protocol):
         elif self._parser.receiving:
             self._check_arrival(now)
         elif now - self._touched > self._limits.keep_alive_s:
+            self._last_received = True
             self._transport.close()
 
     def _check_reading(self, now: float, unsent: int) -> None:

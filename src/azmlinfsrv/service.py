@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -112,12 +113,16 @@ class Service:
         Called on any thread, or from a signal handler.
         """
         self._stopping, self._replaced = True, False
-        self._loop.call_soon_threadsafe(self._tick_once)
+        self._tick_soon()
 
     def make_way(self) -> None:
         """Stop as `stop` does, for a worker that starts once this one has ended: connections are taken to the last."""
         self._stopping = self._replaced = True
-        self._loop.call_soon_threadsafe(self._tick_once)
+        self._tick_soon()
+
+    def _tick_soon(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
+            self._loop.call_soon_threadsafe(self._tick_once)
 
     # -- I/O thread --------------------------------------------------------------------------------------------
 
@@ -188,8 +193,8 @@ class Service:
         self._runner.nudge()
 
     def _tick(self) -> None:
+        self._loop.call_later(TICK_S, self._tick)  # first, so that a failure is not the last sign of life
         self._tick_once()
-        self._loop.call_later(TICK_S, self._tick)
 
     def _tick_once(self) -> None:
         self._heartbeat()
