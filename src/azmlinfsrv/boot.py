@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from azmlinfsrv import capture, compat, decorated, logs
+from azmlinfsrv import allocation, capture, compat, decorated, logs
 from azmlinfsrv.access_log import JsonRequestLog, RequestLog
 from azmlinfsrv.app import Application, Submit, create_app
 from azmlinfsrv.asgi import ScoringApp
@@ -304,6 +304,8 @@ def make_runner(loaded: Loaded, settings: Settings) -> Runner:
     needs_flask = script.uses_flask or script.style is Style.RAW
     context, flask_request = _flask(settings, script) if needs_flask else (None, _no_flask)
     tell = loaded.observer.exception if loaded.observer is not None else None
+    if script.style in (Style.SCHEMA, Style.TYPED):
+        allocation.keep_freed(os.environ)
     scorer = Scorer(script, input_parser(script, flask_request), context, tell)
     runner = _runner(scorer, loaded, settings)
     if loaded.observer is not None:
