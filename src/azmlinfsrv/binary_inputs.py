@@ -108,8 +108,21 @@ def decorated_input(run: Any, parameters: Sequence[inspect.Parameter]) -> Binary
     return BinaryInput(what, finish)
 
 
-def typed_input(typed: TypedRun, parameters: Sequence[inspect.Parameter]) -> BinaryInput | None:
+def input_types(typed: TypedRun) -> tuple[str, ...]:
+    """Return the binary types of bodies that a typed script takes."""
+    found = typed_input(typed)
+    return () if found is None else found.media_types
+
+
+def output_types(typed: TypedRun) -> tuple[str, ...]:
+    """Return the binary types that a typed script's answer may have, as its return annotation says."""
+    what = _annotated(typed.hints.get("return"))
+    return () if what is None else (binary.ARROW,) if isinstance(what, Frame) else (binary.NPY, binary.RAW)
+
+
+def typed_input(typed: TypedRun) -> BinaryInput | None:
     """Return what reads binary bodies for a typed script, and None where only JSON will do."""
+    parameters = typed.parameters
     whats = {parameter.name: _annotated(typed.hints.get(parameter.name)) for parameter in parameters}
     known = {name: what for name, what in whats.items() if what is not None}
     parameter = _meant(parameters, known)

@@ -39,7 +39,7 @@ def input_parser(script: Script, flask_request: Callable[[Request], Any]) -> Par
     if script.style is Style.RAW:
         parse: Parse = lambda request: {first: flask_request(request)}  # noqa: E731 - three of a kind
     elif script.typed is not None:
-        typed, take = script.typed, _typed_bytes(script, script.typed)
+        typed, take = script.typed, _typed_bytes(script.typed)
         parse = lambda request: typed_arguments(request, typed, take)  # noqa: E731
     elif script.style is Style.SCHEMA:
         read, take = _fast_reader(script), _decorated_bytes(script)
@@ -84,11 +84,11 @@ def _decorated_bytes(script: Script) -> Take | None:
     return None if found is None else found.arguments
 
 
-def _typed_bytes(script: Script, typed: TypedRun) -> Take | None:
+def _typed_bytes(typed: TypedRun) -> Take | None:
     """Return what takes bodies of binary types, where a parameter of a typed ``run()`` can be one."""
     from azmlinfsrv.binary_inputs import typed_input
 
-    found = typed_input(typed, script.parameters)
+    found = typed_input(typed)
     return None if found is None else found.arguments
 
 

@@ -60,6 +60,7 @@ class TypedRun:
         hints: their annotations and the return annotation, resolved.
 
     Attributes:
+        parameters: the same.
         hints: the same.
     """
 
@@ -71,7 +72,7 @@ class TypedRun:
         Raises:
             ScriptError: an annotation is not one that pydantic knows.
         """
-        self.hints = hints
+        self.parameters, self.hints = parameters, hints
         self.description = inspect.getdoc(run) or ""
         annotation = hints.get("return", Any)
         self.media_type = _media_type(annotation)

@@ -15,6 +15,7 @@ from inference_schema import schema_decorators
 from inference_schema.parameter_types.numpy_parameter_type import NumpyParameterType
 from inference_schema.parameter_types.pandas_parameter_type import PandasParameterType
 from inference_schema.parameter_types.standard_py_parameter_type import StandardPythonParameterType
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from azmlinfsrv import binary
 from azmlinfsrv.arrays import Array, Frame
@@ -23,6 +24,8 @@ from azmlinfsrv.binary_inputs import BinaryInput, decorated_input, typed_input
 from azmlinfsrv.errors import BadInputError, InvalidInputError, RequestError, UnsupportedInputError
 from azmlinfsrv.inputs import schema_arguments, typed_arguments
 from azmlinfsrv.messages import Request
+from azmlinfsrv.schema import Swagger
+from azmlinfsrv.settings import Settings
 from azmlinfsrv.typed import TypedRun
 
 pytestmark = pytest.mark.usefixtures("_own_schemas")
@@ -31,6 +34,7 @@ ARRAY = np.array([[1.5, 2.5], [3.5, 4.5], [5.5, 6.5]])
 FRAME = pd.DataFrame({"a": [1.5, 2.5], "b": [1, 2]})
 SAMPLE = NumpyParameterType(ARRAY[:1])
 
+JSON = "application/json"
 Run = Callable[..., Any]
 input_schema: Callable[..., Callable[[Run], Run]] = schema_decorators.input_schema
 
@@ -74,7 +78,7 @@ def typed(run: Run) -> tuple[TypedRun, BinaryInput | None]:
     """Return a typed function, and what reads its binary bodies."""
     parameters = parameters_of(run)
     made = TypedRun(run, parameters, typing.get_type_hints(run, include_extras=True))
-    return made, typed_input(made, parameters)
+    return made, typed_input(made)
 
 
 def scored(run: Run, body: bytes, content_type: str) -> Any:
@@ -268,6 +272,27 @@ def test_several_required_parameters_need_json() -> None:
 def test_bare_numbers_need_a_known_shape(array: Array, types: tuple[str, ...]) -> None:
     """Bare numbers are only taken where one size of the shape at the most is open."""
     assert BinaryInput(array, lambda value: {"data": value}).media_types == types
+
+
+def test_binary_types_are_described() -> None:
+    """The description of a typed script lists the types of bodies and answers that it takes and gives."""
+
+    def both(data: Annotated[np.ndarray, Array("f8", "n 2")]) -> Annotated[pd.DataFrame, Frame(a="float64")]:
+        return pd.DataFrame({"a": data[:, 0]})
+
+    def neither(data: list[float]) -> float:
+        return sum(data)
+
+    assert content_types(both) == ([JSON, NPY, RAW], [JSON, ARROW])
+    assert content_types(neither) == ([JSON], [JSON])
+
+
+def content_types(run: Run) -> tuple[list[str], list[str]]:
+    """Return the types of bodies and of answers in the description of a typed function."""
+    document = Swagger(Settings(), run, typed(run)[0]).document("3.1")
+    OpenAPIV31SpecValidator(document).validate()
+    operation = document["paths"]["/score"]["post"]
+    return [*operation["requestBody"]["content"]], [*operation["responses"]["200"]["content"]]
 
 
 def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
