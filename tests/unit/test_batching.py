@@ -79,10 +79,8 @@ def test_a_line_is_full_when_more_would_not_help(members: list[tuple[str, int]],
 def test_what_does_not_fit_waits_for_the_next_batch() -> None:
     """A smaller request may take the place of a larger one, which is then the first of the next batch."""
     line = line_of(("a", 6), ("a", 4), ("a", 2))
-    assert line.is_full
-    assert numbers(line.take()) == [0, 2]
-    assert not line.is_full
-    assert numbers(line.take()) == [1]
+    assert [line.is_full, numbers(line.take())] == [True, [0, 2]]
+    assert [line.is_full, numbers(line.take())] == [False, [1]]
 
 
 def test_a_line_that_was_emptied_is_not_full() -> None:
