@@ -28,13 +28,16 @@ class BatchRunner(Runner):
         batches: turns requests into responses.
         limits: what a batch may be.
         rest: see `Runner`, and `ThreadsRunner` where that is a base too.
+
+    Attributes:
+        company: says for how long a batch waits for more requests.
     """
 
     def __init__(self, batches: BatchScorer, limits: BatchLimits, *rest: Any, **options: Any) -> None:
         super().__init__(batches.scorer, *rest, **options)
         self.max_batch_size = limits.max_batch_size
         self._batches = batches
-        self._company = Company(limits.max_wait_ms / 1000)
+        self.company = Company(limits.max_wait_ms / 1000)
         self._line: Line[Member] = Line(limits.max_batch_size)
         self._raw: deque[Job] = deque()
         self._turn = threading.Lock()
@@ -63,7 +66,7 @@ class BatchRunner(Runner):
                     continue
                 patience_s = 0.0
                 if not (line.is_full or self._is_stopping):
-                    patience_s = self._company.patience_s(time.perf_counter(), len(line))
+                    patience_s = self.company.patience_s(time.perf_counter(), len(line))
                 if not patience_s:
                     return line.take()
                 self._receive(patience_s)
@@ -120,8 +123,8 @@ class BatchRunner(Runner):
             self._receive(0)
             waiting = [member.request.received for member in self._line]
             waiting += [request.received for request, _ in self._raw]
-            run_ended = taken + batch[0].request.run_s
-            self._company.ended(time.perf_counter(), run_ended, count, waiting)
+            run_s = batch[0].request.run_s
+            self.company.ended(time.perf_counter(), taken + run_s, run_s, count, waiting)
 
     def _answer(self, member: Member, response: Response) -> None:
         self.completions.post(self._complete, member.request, response, member.done)

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from azmlinfsrv import outputs
-from azmlinfsrv.decorated import parameter_converter
+from azmlinfsrv.decorated import ParameterConverter
 from azmlinfsrv.errors import RunTimeoutError, ServerError, StopServing
 from azmlinfsrv.inputs import Parse
 from azmlinfsrv.messages import Request, Response
@@ -70,7 +70,7 @@ class BatchScorer:
         self._around = around or contextlib.nullcontext
         self._retries = retries
         self._joiner: Joiner = ListJoiner() if script.style is Style.JSON_TEXT else RowJoiner()
-        self._convert = parameter_converter(script.run) if script.style is Style.SCHEMA else None
+        self._convert = ParameterConverter(script.run) if script.style is Style.SCHEMA else None
 
     def admit(self, request: Request, done: Done, call: Call) -> Member | Response:
         """Return the request, ready for a batch, or the answer to one that cannot be scored.
@@ -82,6 +82,8 @@ class BatchScorer:
                 arguments = self._parse(request)
                 if self._convert is not None:
                     arguments = call(self._convert, {"arguments": arguments})
+                    if not self._convert.is_complete(arguments):
+                        return Member(request, done, arguments, object(), 1)
             return Member(request, done, arguments, *self._joiner.fit(arguments))
         except ServerError as error:
             return self.scorer.failure(request, error)

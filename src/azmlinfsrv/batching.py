@@ -74,6 +74,7 @@ class Company:
     It waits only where requests are to be expected: as many as the batch before could have had, had it waited for the
     whole time. So a lone request never waits on an idle server; where many clients each wait for an answer before
     they ask again, a batch waits until they are back; and where nobody came, the next batch does not wait.
+    Nor does it wait longer than the last call took: those who come later lose less by a call of their own.
     All times are those of `time.perf_counter`.
 
     Args:
@@ -94,18 +95,19 @@ class Company:
         """
         return max(0.0, self._until - now) if waiting < self._expected else 0.0
 
-    def ended(self, now: float, run_ended: float, taken: int, received: Iterable[float]) -> None:
+    def ended(self, now: float, run_ended: float, run_s: float, taken: int, received: Iterable[float]) -> None:
         """Learn from a batch whose requests have been answered.
 
         Args:
             now: the time.
             run_ended: when its results were there: who arrived later may be a client of it that is back already.
+            run_s: how long its call took.
             taken: number of its requests.
             received: when those arrived that wait now.
         """
         in_time = min(self._until, run_ended)
         self._expected = taken + sum(at <= in_time for at in received)
-        self._until = now + self._max_wait_s
+        self._until = now + min(self._max_wait_s, run_s)
 
 
 class Joinable(Protocol):

@@ -69,25 +69,33 @@ def parameter_types(run: Callable[..., Any]) -> dict[str, Any]:
     return {name: declared.type for name, declared in _declared(run).items()}
 
 
-def parameter_converter(run: Callable[..., Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return what converts the arguments of ``run()`` as inference-schema does within its call.
+class ParameterConverter:
+    """Converts the arguments of ``run()`` as inference-schema does within its call.
 
-    It leaves converted arguments as they are when it sees them again. Optional ones are left to it: it asks for
-    their truth, which arrays do not have.
+    inference-schema leaves what is converted as it is when it sees it again. Optional arguments are left to it: it
+    asks for their truth, which arrays do not have.
+
+    Args:
+        run: the decorated function.
     """
-    convert = sys.modules[_DECORATORS]._deserialize_input_argument
-    types = {
-        name: declared.type
-        for name, declared in _declared(run).items()
-        if declared.is_converted and not declared.is_optional
-    }
 
-    def converted(arguments: dict[str, Any]) -> dict[str, Any]:
+    def __init__(self, run: Callable[..., Any]) -> None:
+        declared = {name: each for name, each in _declared(run).items() if each.is_converted}
+        self._types = {name: each.type for name, each in declared.items() if not each.is_optional}
+        self._optional = [name for name, each in declared.items() if each.is_optional]
+        self._convert = sys.modules[_DECORATORS]._deserialize_input_argument
+
+    def __call__(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments, converted; raises what inference-schema does."""
+        types = self._types
         return {
-            name: convert(value, types[name], name) if name in types else value for name, value in arguments.items()
+            name: self._convert(value, types[name], name) if name in types else value
+            for name, value in arguments.items()
         }
 
-    return converted
+    def is_complete(self, arguments: dict[str, Any]) -> bool:
+        """Return whether these arguments have nothing that is left to inference-schema."""
+        return not any(arguments[name] for name in self._optional)
 
 
 def check_columns(run: Callable[..., Any]) -> None:

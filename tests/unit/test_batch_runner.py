@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +20,8 @@ from inference_schema.schema_decorators import input_schema
 from werkzeug.exceptions import Conflict, NotFound
 
 from azmlinfsrv import AMLResponse, batched, capture, codec
+from azmlinfsrv.batch_runner import BatchRunner
+from azmlinfsrv.batching import Company
 from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.runner import Runner
 from azmlinfsrv.script import Script
@@ -341,6 +343,27 @@ def test_schema_scripts_get_the_rows_of_several_requests() -> None:
     assert "'data' parameter" in answers[6]["message"]
 
 
+def test_an_optional_parameter_that_is_sent_does_not_join() -> None:
+    """inference-schema converts optional parameters itself, so a request that has one runs alone, with its own."""
+    calls: list[tuple[int, bool]] = []
+    held = Held(lambda data: data)
+
+    @input_schema("more", NumpyParameterType(np.array([1.0])), optional=True)
+    @input_schema("data", NumpyParameterType(np.array([1.0])))
+    def run(data, more=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as users write it
+        calls.append((len(data), isinstance(more, np.ndarray)))
+        return held(data)
+
+    with serving(run, max_batch_size=4) as stage:
+        first = ask(stage, {"data": [0]})
+        held.entered.wait()
+        rest = ask(stage, {"data": [1]}, {"data": [2], "more": [3]}, {"data": [4], "more": [3]}, {"data": [5]})
+        held.go.set()
+        stage.wait(*first, *rest)
+    assert calls == [(1, False), (2, False), (1, True), (1, True)]
+    assert [body(exchange) for exchange in rest] == [[1.0], [2.0], [4.0], [5.0]]
+
+
 def test_results_that_have_no_rows_are_scored_alone(caplog: pytest.LogCaptureFixture) -> None:
     """A script whose result cannot be split gives every request its own, and the log says why batches do not work."""
     held = Held(lambda arguments: codec.dumps(doubled(arguments)).decode())
@@ -485,22 +508,48 @@ def test_what_was_queued_before_the_stop_is_scored(threads: int) -> None:
     assert [body(exchange) for exchange in exchanges] == list("abcdef")
 
 
-def test_a_batch_that_is_not_full_waits_for_its_company() -> None:
-    """Where three came together before, a batch waits for three, and takes them in one call."""
+class ForThree(Company):
+    """Waits for three requests, however long that takes."""
+
+    def patience_s(self, now: float, waiting: int) -> float:
+        """See `Company.patience_s`."""
+        return 600.0 if waiting < 3 else 0.0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_batch_waits_for_its_company(threads: int) -> None:
+    """While a batch waits, requests join it one by one, and it runs once it has what it waited for."""
     held = Held(lambda data: data)
-    with gathered(held, listed(held, max_batch_size=8, max_wait_ms=600_000), list("abcd")):
-        assert held.calls == [["a"], ["b", "c", "d"]]
-    held = Held(lambda data: data)
-    with serving(listed(held, max_batch_size=8, max_wait_ms=600_000)) as stage:
-        exchanges = [stage.submit("a")]
-        held.entered.wait()
-        exchanges += [stage.submit(name) for name in "bcd"]
-        held.go.set()
-        stage.wait(*exchanges)
+    held.go.set()
+    with serving(listed(held, max_batch_size=8), worker_threads=threads) as stage:
+        assert isinstance(stage.runner, BatchRunner)
+        stage.runner.company = ForThree(0)
         exchanges = []
-        for name in "efg":
+        for name in "abc":
             exchanges.append(stage.submit(name))
             stage.runner.nudge()
             stage.io.until_quiet()
         stage.wait(*exchanges)
-        assert held.calls[2:] == [["e", "f", "g"]]
+    assert held.calls == [["a", "b", "c"]]
+
+
+def test_what_was_learnt_is_told() -> None:
+    """After a batch the runner knows how many came with it, and who of those that wait came in time."""
+    held = Held(lambda data: data)
+    with serving(listed(held, max_batch_size=3)) as stage:
+        learnt: list[tuple[int, int]] = []
+
+        class Learning(Company):
+            def ended(self, now: float, run_ended: float, run_s: float, taken: int, received: Iterable[float]) -> None:
+                assert now >= run_ended and run_s > 0
+                learnt.append((taken, len(list(received))))
+
+        assert isinstance(stage.runner, BatchRunner)
+        stage.runner.company = Learning(0)
+        exchanges = [stage.submit("a")]
+        held.entered.wait()
+        exchanges += [stage.submit(name) for name in "bcdef"]
+        held.go.set()
+        stage.wait(*exchanges)
+        stage.stop()
+    assert learnt == [(1, 5), (3, 2), (2, 0)]

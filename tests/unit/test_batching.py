@@ -106,7 +106,7 @@ def test_a_lone_request_on_an_idle_server_does_not_wait() -> None:
     """Neither the first request of a server waits, nor one that comes long after the last."""
     company = Company(0.01)
     assert company.patience_s(5.0, 1) == 0
-    company.ended(5.1, 5.1, 1, [])
+    company.ended(5.1, 5.1, 1.0, 1, [])
     assert company.patience_s(5.1001, 1) == 0
     assert company.patience_s(9.0, 1) == 0
 
@@ -114,7 +114,7 @@ def test_a_lone_request_on_an_idle_server_does_not_wait() -> None:
 def test_a_batch_waits_for_the_clients_of_the_last() -> None:
     """After a batch of five, the next waits until five are there, but not beyond its time."""
     company = Company(0.01)
-    company.ended(1.0, 1.0, 5, [])
+    company.ended(1.0, 1.0, 1.0, 5, [])
     assert company.patience_s(1.002, 3) == pytest.approx(0.008)
     assert company.patience_s(1.002, 5) == 0
     assert company.patience_s(1.011, 3) == 0
@@ -123,17 +123,17 @@ def test_a_batch_waits_for_the_clients_of_the_last() -> None:
 def test_one_wait_in_vain_is_enough() -> None:
     """When the others have left, one batch waits for them, and the next does not."""
     company = Company(0.01)
-    company.ended(1.0, 1.0, 5, [])
+    company.ended(1.0, 1.0, 1.0, 5, [])
     assert company.patience_s(1.001, 1) > 0
-    company.ended(1.02, 1.02, 1, [])
+    company.ended(1.02, 1.02, 1.0, 1, [])
     assert company.patience_s(1.021, 1) == 0
 
 
 def test_requests_that_came_in_time_for_the_last_batch_are_expected() -> None:
     """Who arrived within the time that the last batch might have waited counts, who came later does not."""
     company = Company(0.01)
-    company.ended(1.0, 1.0, 2, [])
-    company.ended(1.1, 1.1, 2, [1.004, 1.009, 1.05])
+    company.ended(1.0, 1.0, 1.0, 2, [])
+    company.ended(1.1, 1.1, 1.0, 2, [1.004, 1.009, 1.05])
     assert company.patience_s(1.101, 3) > 0
     assert company.patience_s(1.101, 4) == 0
 
@@ -141,16 +141,24 @@ def test_requests_that_came_in_time_for_the_last_batch_are_expected() -> None:
 def test_a_client_that_is_back_is_not_counted_twice() -> None:
     """Who asks again before the batch that answered him is over is one of its requests."""
     company = Company(0.01)
-    company.ended(1.0, 1.0, 2, [])
-    company.ended(1.005, 1.003, 2, [1.002, 1.004])
+    company.ended(1.0, 1.0, 1.0, 2, [])
+    company.ended(1.005, 1.003, 1.0, 2, [1.002, 1.004])
     assert company.patience_s(1.006, 2) > 0
     assert company.patience_s(1.006, 3) == 0
+
+
+def test_a_wait_is_no_longer_than_a_call() -> None:
+    """After a call of 1 ms, a batch waits for 1 ms at the most, whatever it might."""
+    company = Company(0.01)
+    company.ended(1.0, 1.0, 0.001, 5, [])
+    assert company.patience_s(1.0, 3) == pytest.approx(0.001)
+    assert company.patience_s(1.002, 3) == 0
 
 
 def test_no_wait_is_no_wait() -> None:
     """max_wait_ms=0 takes what is there."""
     company = Company(0)
-    company.ended(1.0, 1.0, 5, [])
+    company.ended(1.0, 1.0, 1.0, 5, [])
     assert company.patience_s(1.0, 1) == 0
 
 
