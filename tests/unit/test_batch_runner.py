@@ -253,6 +253,8 @@ def test_a_batch_has_one_deadline(caplog: pytest.LogCaptureFixture) -> None:
         rest = [stage.submit(name) for name in "bc"]
         held.go.set()
         stage.wait(first)
+        while len(held.calls) < 2:
+            stage.io.until_quiet()
         while not all(exchange.answered for exchange in rest):
             stage.runner.check_deadlines(float("inf"))
             stage.io.until_quiet()
