@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 POST = 'wrk.method="POST"; wrk.body=\'{"data":[1,2,3]}\'; wrk.headers["Content-Type"]="application/json"\n'
+POST_BYTES = b'POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16\r\n\r\n{"data":[1,2,3]}'
 PROBE = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 

@@ -85,7 +85,7 @@ class RequestLog:
             self._gather()
         handler = channel.handler
         if handler is None:
-            channel.logger.info("%s", text)
+            logs.write(channel.logger, logging.INFO, "%s", text)
         elif not (channel.drops_probes and logs.PROBE in text):
             handler.add_line(f"{prefix}{channel.logger.name} - {text}\n")
             if self._call_later is None:
@@ -122,7 +122,7 @@ class JsonRequestLog(RequestLog):
         super().access_line(request, status, length)
 
     def _write(self, channel: _Channel, prefix: str, text: str) -> None:
-        channel.logger.info("%s", text, extra=self._extra)
+        logs.write(channel.logger, logging.INFO, "%s", text, extra=self._extra)
 
 
 def _extra(request: Request, status: int, duration_ms: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
-from azmlinfsrv import identity
+from azmlinfsrv import identity, logs
 from azmlinfsrv.access_log import RequestLog
 from azmlinfsrv.cors import Cors
 from azmlinfsrv.errors import (
@@ -96,8 +96,8 @@ class Application:
         try:
             self._identify(request)
             if route is None:
-                raise NotFoundError
-            if request.method in route.methods:
+                response = error_response(NotFoundError())
+            elif request.method in route.methods:
                 request.route = request.path if route.logged else ""
                 if route.handler is None:
                     self._submit(request, self.answer)
@@ -110,6 +110,9 @@ class Application:
                 response.headers.append(("Allow", allow_header(route)))  # RFC 9110, 15.5.6
         except ServerError as error:
             response = error_response(error)
+        except Exception:  # the border of the request: whatever fails here, its client gets an answer
+            logger.exception("A request could not be handled")
+            response = error_response(ServerError())
         self.answer(request, response)
 
     def reject(self, request: Request, reply: Reply, error: ProtocolError) -> None:
@@ -159,7 +162,7 @@ class Application:
             return
         request_id, legacy_id = request.header(b"x-request-id"), request.header(b"x-ms-request-id")
         if legacy_id and request.matched and len(request_id) <= identity.MAX_LENGTH:
-            logger.warning(_DEPRECATED)
+            logs.write(logger, logging.WARNING, _DEPRECATED)
         try:
             client_id = request.header(b"x-ms-client-request-id")
             request.ids = identity.resolve_ids(request_id, legacy_id, client_id, self._ids)

@@ -95,6 +95,7 @@ class ScoringApp:
                 return
             too_large = len(body) > self._max_body_bytes
             request.body = body
+            request.received = time.perf_counter()
         if too_large:
             message = f"The request body is larger than {self._max_body_bytes} bytes"
             self._app.reject(request, reply, ProtocolError(message, 413))

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, TextIO
 
+from azmlinfsrv import logs
 from azmlinfsrv.identity import NO_REQUEST
 
 logger = logging.getLogger("azmlinfsrv.print")
@@ -138,7 +139,7 @@ class CapturedStream(io.TextIOBase):
 
 
 def _log_line(line: str) -> None:
-    logger.info("%s", line)
+    logs.write(logger, logging.INFO, "%s", line)
 
 
 def _compact(text: str) -> str:

@@ -51,6 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="azmlinfsrv",
         description=f"Azure ML Inferencing HTTP server v{__version__}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="azmlinfsrv dockerfile --help: write a Dockerfile for a folder.",
     )
     for row in rows().values():
         if row.spec.flag and row.type is bool:
@@ -98,11 +99,55 @@ def _help(row: Row) -> str:
     return (row.spec.help + default + variables).replace("%", "%%")
 
 
+def make_dockerfile_parser() -> argparse.ArgumentParser:
+    """Return the parser of `azmlinfsrv dockerfile`."""
+    parser = _Parser(prog="azmlinfsrv dockerfile", description="Write a Dockerfile and a .dockerignore for a folder.")
+    parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="Default: the working directory.")
+    for name, text in (
+        ("entry_script", "Path of the script. Default: config.json's, score.py, main.py, or the one with run()."),
+        ("requirements", "Path of a requirements file. Default: requirements.txt, if it is there."),
+        ("conda_file", "Path of a conda file. Default: conda.yml or environment.yml, if it is there."),
+        ("model_dir", "Path of the model's folder. Default: model, if it is there."),
+        ("base_image", "Image to begin with, of Debian or Ubuntu. Default: python:3.12-slim-bookworm."),
+        ("extras", "Extras of azmlinfsrv, with commas between them."),
+        (
+            "package",
+            "What pip installs as azmlinfsrv: a requirement, or a wheel in FOLDER. Default: this version or newer.",
+        ),
+    ):
+        parser.add_argument(f"--{name}", default="", metavar=name.upper(), help=text)
+    parser.add_argument("--force", action="store_true", help="Write over files that are there.")
+    return parser
+
+
+def _write_dockerfile(arguments: Sequence[str]) -> NoReturn:
+    from azmlinfsrv import dockerfile, recipe
+
+    given = vars(make_dockerfile_parser().parse_args(arguments))
+    folder, force = given.pop("folder"), given.pop("force")
+    try:
+        plan = recipe.plan(folder, recipe.Wishes(**given))
+        written = dockerfile.write(folder, plan, force=force)
+    except UsageError as error:
+        sys.stderr.write(f"azmlinfsrv dockerfile: error: {error.message}\n")
+        sys.exit(USAGE_FAILURE)
+    for path, is_new in written:
+        sys.stdout.write(f"{'Wrote' if is_new else 'Kept'} {path}\n")
+    packages = plan.conda_file or plan.requirements or "no list of packages"
+    sys.stdout.write(f"It serves {plan.entry_script or 'the script of config.json'} with {packages}.\n")
+    if recipe.lists_released_server(folder, plan):
+        sys.stdout.write(f"Remove azureml-inference-server-http from {packages}: azmlinfsrv takes its place.\n")
+    sys.exit(0)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command.
 
     Exit codes: 0 stopped, 1 wrong command line or port in use, 3 the configuration or the script cannot be used.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] == "dockerfile":  # never an option, nor the value of one
+        _write_dockerfile(arguments[1:])
     parser = make_parser()
     given = vars(parser.parse_args(arguments))
     transport = "rest" if given.pop("rest") else "grpc"
@@ -113,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     logs.load(logs.PACKAGE)
     try:
         if print_only:
-            _print_nginx_config(load_configuration(given, os.environ, os.getcwd()).settings)
+            _print_nginx_config(load_configuration(given, os.environ, os.getcwd()))
         configuration = _configure(given)
         _check_script(configuration)
         named = configuration.settings.config_file
@@ -205,8 +250,8 @@ def _supervisor() -> ModuleType:
     return supervisor
 
 
-def _print_nginx_config(settings: Settings) -> NoReturn:
-    sys.stdout.write(_supervisor().print_config(settings))
+def _print_nginx_config(configuration: Configuration) -> NoReturn:
+    sys.stdout.write(_supervisor().print_config(configuration))
     sys.exit(0)
 
 

@@ -79,6 +79,17 @@ def _default_fast(value: Any) -> Any:
     return default(value)
 
 
+def dumps_lossy(value: Any) -> bytes:
+    """Return the JSON text of dictionaries, lists, texts and numbers; lone surrogates become question marks.
+
+    Texts have them that come from file names or bytes that are not UTF-8; telemetry must not be lost for them.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def default(value: Any) -> Any:
     """Return something that JSON can hold in place of a value of another type.
 

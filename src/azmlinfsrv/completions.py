@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -30,9 +31,11 @@ class Completions:
     def post(self, function: Callable[..., None], *arguments: Any) -> None:
         """Have a function called on the I/O thread; called on any thread."""
         self._calls.append((function, arguments))
-        if not self._awake and self._call_soon is not None:
+        call_soon = self._call_soon
+        if not self._awake and call_soon is not None:
             self._awake = True
-            self._call_soon(self._deliver)
+            with contextlib.suppress(RuntimeError):  # the loop has just been closed: stopped already
+                call_soon(self._deliver)
 
     def _deliver(self) -> None:
         self._awake = False

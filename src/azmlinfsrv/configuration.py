@@ -60,7 +60,8 @@ def _parse(row: Row, value: Any) -> str | float | bool | None:
         return None
     if not row.spec.choices:
         return value
-    return next((choice for choice in row.spec.choices if choice.lower() == value.strip().lower()), None)
+    word = dict(row.spec.aliases).get(value.strip().upper(), value.strip())
+    return next((choice for choice in row.spec.choices if choice.lower() == word.lower()), None)
 
 
 def _parse_int(row: Row, value: Any) -> int | None:

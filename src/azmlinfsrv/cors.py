@@ -23,16 +23,21 @@ class Cors:
     Args:
         origins: origins (``https://www.bing.com``), domains (``www.bing.com``: any scheme), regular expressions, or
             ``*``, separated by commas.
+
+    Attributes:
+        origins: these, one by one.
+        without_origin: what answers to requests without an origin allow, or "".
+        varies: whether every answer depends on the origin, because several may be allowed.
     """
 
     def __init__(self, origins: str) -> None:
         self.origins = [origin.strip() for origin in origins.split(",")]
         self._listed = {origin.lower() for origin in self.origins}
         self._any = "*" in self.origins
-        literal = [origin for origin in self.origins if not _is_pattern(origin)]
+        literal = [origin for origin in self.origins if not is_pattern(origin)]
         self._matchers = [_matcher(origin) for origin in self.origins]
-        self._without_origin = "*" if self._any else min(literal, default="")
-        self._vary = len(self.origins) > 1 or len(literal) < len(self.origins)
+        self.without_origin = "*" if self._any else min(literal, default="")
+        self.varies = len(self.origins) > 1 or len(literal) < len(self.origins)
 
     def apply(self, request: Request, response: Response) -> None:
         """Add the headers, unless the script set its own."""
@@ -51,24 +56,25 @@ class Cors:
                 names = sorted(name.strip() for name in wanted.split(","))
                 headers.append(("Access-Control-Allow-Headers", ", ".join(names)))
             headers.append(("Access-Control-Allow-Methods", ", ".join(_METHODS)))
-        varies = self._vary or allowed.lower() not in self._listed  # a domain stands for several origins
+        varies = self.varies or allowed.lower() not in self._listed  # a domain stands for several origins
         if varies and allowed != "*":
             headers.append(("Vary", "Origin"))
 
     def _allowed(self, origin: str) -> str:
         if not origin:
-            return self._without_origin
+            return self.without_origin
         return origin if self._any or any(match(origin) for match in self._matchers) else ""
 
 
-def _is_pattern(origin: str) -> bool:
+def is_pattern(origin: str) -> bool:
+    """Return whether a listed origin is a regular expression."""
     return not _PATTERN_CHARACTERS.isdisjoint(origin)
 
 
 def _matcher(listed: str) -> Callable[[str], bool]:
     if listed == "*":
         return lambda origin: True
-    if _is_pattern(listed):
+    if is_pattern(listed):
         try:
             pattern = re.compile(listed, re.IGNORECASE)
         except re.error as error:

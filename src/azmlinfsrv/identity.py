@@ -10,7 +10,6 @@ from azmlinfsrv.errors import HeaderTooLongError
 REQUEST_ID = "x-request-id"
 LEGACY_ID = "x-ms-request-id"
 CLIENT_ID = "x-ms-client-request-id"
-TRACE_IDS = ("TraceId", "trace-id")
 NO_REQUEST = "00000000-0000-0000-0000-000000000000"
 MAX_LENGTH = 100
 

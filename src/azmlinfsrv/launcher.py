@@ -15,8 +15,8 @@ from gunicorn.glogging import Logger
 
 from azmlinfsrv import boot
 from azmlinfsrv.configuration import Configuration
+from azmlinfsrv.slots import Slots
 from azmlinfsrv.sockets import ports, spelt
-from azmlinfsrv.supervision import Supervision
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -50,7 +50,7 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
     def __init__(self, configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> None:
         self._configuration = configuration
         settings = configuration.settings
-        self.supervision = Supervision(settings.worker_count)
+        self.slots = Slots(settings.worker_count)
         # gunicorn closes the descriptors that it is given.
         self._bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets]
         super().__init__(prog="azmlinfsrv")
@@ -69,7 +69,7 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
         for name, value in self._own().items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
-        self.supervision.watch(self.cfg)
+        self.slots.watch(self.cfg)
         self.chdir()
 
     def _own(self) -> dict[str, Any]:

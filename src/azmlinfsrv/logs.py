@@ -10,7 +10,7 @@ import logging
 import logging.config
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TextIO
 
 LOGGER = "azmlinfsrv"
@@ -69,10 +69,18 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # no subscr
             lines = self._lines[:]
             del self._lines[: len(lines)]  # not those that another thread has added meanwhile
             try:
-                self.stream.write("".join(lines))
+                self._write("".join(lines))
                 self.flush()
             except (OSError, ValueError):
                 self.handleError(logging.LogRecord(LOGGER, logging.ERROR, "", 0, "log lines lost", None, None))
+
+    def _write(self, text: str) -> None:
+        """Write text; characters that the stream cannot encode are escaped, and cost no other line."""
+        try:
+            self.stream.write(text)
+        except UnicodeEncodeError:
+            encoding = getattr(self.stream, "encoding", None) or "ascii"
+            self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, after the lines that are kept."""
@@ -133,6 +141,24 @@ def log_configuration_error(error: Exception) -> None:
     """Log a setting that cannot be used, framed as release 1.5.1 does."""
     frame = "===============Configuration Error================="
     logging.getLogger(LOGGER).critical("\n%s\n%s\n%s", frame, error, "=" * len(frame))
+
+
+def write(
+    logger: logging.Logger, level: int, text: str, *arguments: Any, extra: Mapping[str, Any] | None = None
+) -> None:
+    """Log where a request depends on it: what a handler or filter of the user's raises is shown, and not raised.
+
+    Args:
+        logger: the logger.
+        level: the level.
+        text: the format.
+        *arguments: its arguments.
+        extra: attributes of the record.
+    """
+    try:
+        logger.log(level, text, *arguments, extra=extra, stacklevel=2)
+    except Exception:  # noqa: BLE001 - the border to user code
+        logging.NullHandler().handleError(logging.LogRecord(logger.name, level, "", 0, text, arguments, None))
 
 
 def line_handlers() -> list[LineHandler]:

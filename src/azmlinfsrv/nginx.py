@@ -11,14 +11,15 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from azmlinfsrv import codec
+from azmlinfsrv import codec, nginx_cors
+from azmlinfsrv.cors import Cors
 from azmlinfsrv.environment import SERVER_VERSION
 from azmlinfsrv.errors import INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, ConfigurationError
-from azmlinfsrv.settings import Settings, rows
-from azmlinfsrv.sockets import BACKLOG, parse_internal_address, spelt
+from azmlinfsrv.settings import Settings
+from azmlinfsrv.sockets import BACKLOG, PROXY_IDLE_S, parse_internal_address, spelt
 
 # `inference-server.md`, "Network configuration".
 TIMEOUT_S = 1000
@@ -26,8 +27,6 @@ TIMEOUT_S = 1000
 OLDEST = (1, 18)
 # More than nginx adds to a header block: the server behind it must not refuse what nginx let through.
 ADDED_BYTES = 1024
-# The server keeps idle connections longer than nginx does, so that it never closes one that nginx is about to use.
-IDLE_S, SERVER_IDLE_S = 60, 600
 
 _FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/usr/local/nginx/sbin", "/opt/homebrew/bin")
 _MODULES = ("fastcgi", "uwsgi", "scgi")
@@ -115,20 +114,27 @@ def parse_version(path: str, printed: str) -> Nginx:
     return Nginx(path, version, tuple(name for name in _MODULES if f"--without-http_{name}_module" not in printed))
 
 
-def render(settings: Settings, site: Site) -> str:
+def render(settings: Settings, site: Site, given: Collection[str] = ()) -> str:
     """Return the configuration; its paths are relative, to the folder that ``nginx -p`` names.
+
+    Args:
+        settings: the settings.
+        site: the machine.
+        given: names of the settings that are not at their defaults because somebody said so.
 
     Raises:
         ConfigurationError: the server's address is not valid.
     """
+    read_s = read_timeout_s(settings, is_given="scoring_timeout_ms" in given)
     lines = [
         *_main(settings, site),
         "http {",
         *_indented(_http(settings, site)),
         *_indented(_maps()),
+        *_indented(_cors_maps(settings)),
         *_indented(_upstream(settings)),
         "    server {",
-        *_indented(_server(settings, site), 2),
+        *_indented(_server(settings, site, read_s), 2),
         "    }",
         "}",
     ]
@@ -207,6 +213,12 @@ def _maps() -> Iterator[str]:
     )
 
 
+def _cors_maps(settings: Settings) -> Iterator[str]:
+    if settings.cors_origins:
+        for source, variable, cases in nginx_cors.maps(Cors(settings.cors_origins)):
+            yield from _map(quote(source), variable, *((quote(pattern), quote(value)) for pattern, value in cases))
+
+
 # Version 4 (RFC 9562) of the 32 digits that nginx makes.
 _UUID = (
     '"~^(?<id_a>.{8})(?<id_b>.{4}).(?<id_c>.{3}).(?<id_d>.{3})(?<id_e>.{12})$"',
@@ -233,22 +245,21 @@ def _upstream(settings: Settings) -> Iterator[str]:
     yield f"    server {quote(target)} max_fails=0;"
     yield "    keepalive 256;"
     yield "    keepalive_requests 1000000;"
-    yield f"    keepalive_timeout {IDLE_S}s;"
+    yield f"    keepalive_timeout {PROXY_IDLE_S}s;"
     yield "}"
 
 
-def read_timeout_s(settings: Settings) -> int:
+def read_timeout_s(settings: Settings, is_given: bool) -> int:
     """Return how long nginx waits for an answer: the documented time, or longer where run() may take longer.
 
-    The default of SCORING_TIMEOUT_MS, an hour, leaves the documented time as it is.
+    Args:
+        settings: the settings.
+        is_given: whether SCORING_TIMEOUT_MS was set; its default, an hour, leaves the documented time as it is.
     """
-    limit_ms = settings.scoring_timeout_ms
-    if limit_ms == rows()["scoring_timeout_ms"].default:
-        return TIMEOUT_S
-    return max(TIMEOUT_S, limit_ms // 1000 + 30)
+    return max(TIMEOUT_S, settings.scoring_timeout_ms // 1000 + 30) if is_given else TIMEOUT_S
 
 
-def _server(settings: Settings, site: Site) -> Iterator[str]:
+def _server(settings: Settings, site: Site, read_s: int) -> Iterator[str]:
     for address in site.addresses:
         yield f"listen {address} default_server backlog={BACKLOG};"
     yield "server_name _;"
@@ -263,7 +274,7 @@ def _server(settings: Settings, site: Site) -> Iterator[str]:
     yield f"client_header_buffer_size {min(4096, settings.max_header_bytes)};"
     yield f"large_client_header_buffers 4 {settings.max_header_bytes + ADDED_BYTES};"
     yield ""
-    yield from _proxy(settings)
+    yield from _proxy(read_s)
     yield ""
     yield from _errors(settings)
     yield from _location("/", ["proxy_pass http://scoring;"])
@@ -272,11 +283,11 @@ def _server(settings: Settings, site: Site) -> Iterator[str]:
         yield from _location("= /docs", list(_cached()))
 
 
-def _proxy(settings: Settings) -> Iterator[str]:
+def _proxy(read_s: int) -> Iterator[str]:
     yield "proxy_http_version 1.1;"
     yield f"proxy_connect_timeout {TIMEOUT_S}s;"
     yield f"proxy_send_timeout {TIMEOUT_S}s;"
-    yield f"proxy_read_timeout {read_timeout_s(settings)}s;"
+    yield f"proxy_read_timeout {read_s}s;"
     # A request is passed on once it is whole, and its answer taken at once, however slow the client is.
     yield "proxy_request_buffering on;"
     yield from ("proxy_buffering on;", "proxy_buffer_size 32k;", "proxy_buffers 16 32k;")
@@ -328,6 +339,8 @@ def _errors(settings: Settings) -> Iterator[str]:
         yield f"error_page {' '.join(map(str, statuses))} ={status} {page};"
         lines = ["internal;", "default_type application/json;", *_id_fields()]
         lines.append("add_header x-ms-run-function-failed False always;")
+        if settings.cors_origins:
+            lines += nginx_cors.fields()
         if settings.send_server_version:
             lines.append(f"add_header x-ms-server-version {quote(SERVER_VERSION)} always;")
         if status == 405:

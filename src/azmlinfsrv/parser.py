@@ -19,7 +19,7 @@ _INVALID = "The request is not valid HTTP/1.1"
 _USUAL_BYTES = 128
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
 # A request line with a method that llhttp does not know (RFC 9112, 3).
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ ]+ HTTP/1\.[01]\r?\n")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP/1\.[01]\r?\n")
 # RFC 9110, 7.2: uri-host and port, without user information; commas would make a list of hosts.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
 
@@ -58,7 +58,7 @@ class RequestParser:
         self._forwarded = forwarded
         self._parser = httptools.HttpRequestParser(self)
         self._error: ProtocolError | None = None
-        self._url = b""
+        self._url = self._method = b""
         self._version = "1.1"
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
@@ -83,20 +83,26 @@ class RequestParser:
             except httptools.HttpParserUpgrade as upgrade:
                 data = self._without_upgrade(data[upgrade.args[0] :])
             except httptools.HttpParserInvalidMethodError as error:
-                line = _REQUEST_LINE.match(data)
-                is_unknown = line is not None and line[1] not in _METHODS  # not the one of a request before it
-                raise ProtocolError(*((METHOD_NOT_ALLOWED, 405) if is_unknown else (_INVALID, 400))) from error
+                raise self._refused_method(data) from error
             except httptools.HttpParserError as error:
                 raise self._error or ProtocolError(_INVALID) from error
         if self.receiving:
             self._check_overhead()
+
+    def _refused_method(self, data: bytes) -> ProtocolError:
+        """Return the error for a method that llhttp does not know, and keep what the request line says."""
+        line = _REQUEST_LINE.match(data)
+        if line is None or line[1] in _METHODS:  # the line of a request before it
+            return ProtocolError(_INVALID)
+        self._method, self._url = line[1], line[2]
+        return ProtocolError(METHOD_NOT_ALLOWED, 405)
 
     def known(self) -> Request:
         """Return a request of what has been received of it."""
         target = self._url
         path, query = _split_usual(target) if len(target) <= _USUAL_BYTES else _split_target(target)
         return Request(
-            self._parser.get_method().decode("latin-1") if target else "",
+            (self._method or self._parser.get_method()).decode("latin-1") if target else "",
             target,
             path,
             query,
@@ -197,7 +203,7 @@ class RequestParser:
         """
         if self._parser.get_method() == b"CONNECT":
             return b""
-        lines = [b"%b %b HTTP/1.1" % (self._parser.get_method(), self._url)]
+        lines = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._url, self._version.encode())]
         lines += [b"%b: %b" % field for field in self._headers.items() if field[0] != b"upgrade"]
         self._parser = httptools.HttpRequestParser(self)
         return b"\r\n".join([*lines, b"", b""]) + rest

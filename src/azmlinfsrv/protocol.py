@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -83,11 +84,15 @@ class Connections:
         for connection in tuple(self.open):
             connection.check_timeout(now)
 
-    def close_idle(self) -> None:
-        """Close the connections that have no request in progress, and the others after their answer."""
+    def close_idle(self, since: float = math.inf) -> None:
+        """Close the connections that have no request in progress, and the others after their answer.
+
+        Args:
+            since: only those on which nothing has come or gone since then.
+        """
         self.closing = True
         for connection in tuple(self.open):
-            connection.close_if_idle()
+            connection.close_if_idle(since)
 
     def abort_all(self) -> None:
         """Break every connection off."""
@@ -317,7 +322,8 @@ class HttpProtocol(asyncio.Protocol):
         self._log()
         self._current = None
         self._gate = None
-        self._touched = self._shared.now()
+        # While it was answered, the next request may have had to wait: its time begins anew.
+        self._began = self._touched = self._shared.now()
         if self._transport is None:
             return
         if self._keep_alive:
@@ -343,9 +349,10 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.write_eof()
         self._transport.resume_reading()
 
-    def close_if_idle(self) -> None:
-        """Close if no request is in progress."""
-        if self._current is None and not self._parser.receiving and self._transport is not None:
+    def close_if_idle(self, since: float = math.inf) -> None:
+        """Close if no request is in progress, and nothing has come or gone since then."""
+        is_idle = self._current is None and not self._parser.receiving and self._touched <= since
+        if is_idle and self._transport is not None:
             self._last_received = True
             self._transport.close()
 
@@ -371,6 +378,7 @@ class HttpProtocol(asyncio.Protocol):
         elif self._parser.receiving:
             self._check_arrival(now)
         elif now - self._touched > self._limits.keep_alive_s:
+            self._last_received = True
             self._transport.close()
 
     def _check_reading(self, now: float, unsent: int) -> None:

@@ -36,13 +36,11 @@ class Route(NamedTuple):
         handler: makes the response, on the I/O thread; None hands the request to the script.
         methods: HTTP methods that it takes, besides OPTIONS.
         logged: whether requests to it get the server's own log line.
-        own_options: whether OPTIONS is the handler's too; else it is answered with ``Allow``.
     """
 
     handler: Handler | None
     methods: frozenset[str]
     logged: bool = False
-    own_options: bool = False
 
 
 class Health:
@@ -95,7 +93,7 @@ def routes(
         "/live": Route(health.live, GET),
         "/ready": Route(health.ready_probe, GET),
         "/swagger.json": Route(swagger_json, GET, logged=True),
-        "/score": Route(None, frozenset({"GET", "HEAD", "POST", "OPTIONS"}), logged=True, own_options=True),
+        "/score": Route(None, frozenset({"GET", "HEAD", "POST", "OPTIONS"}), logged=True),
     }
     if docs is not None:
         page = docs.replace(VERSIONS_MARK, ",".join(swagger.versions).encode())

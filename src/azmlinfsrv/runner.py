@@ -331,15 +331,15 @@ class AsyncRunner(Runner):
             request.taken = time.perf_counter()
         try:
             response = await self._scorer.score_async(request, self._timeout_ms)
+            self.completions.post(self._complete, request, response, done)
+            if isinstance(response.stream, AsyncIterator):
+                await self._pump_async(request, response.stream)
+            elif response.stream is not None:
+                await asyncio.to_thread(self._pump, request, response.stream)
         except StopServing as interrupt:
             self._interrupt = interrupt
             self._stopping.set()
             return
-        self.completions.post(self._complete, request, response, done)
-        if isinstance(response.stream, AsyncIterator):
-            await self._pump_async(request, response.stream)
-        elif response.stream is not None:
-            await asyncio.to_thread(self._pump, request, response.stream)
         self._drain()
 
     async def _pump_async(self, request: Request, stream: AsyncIterator[bytes]) -> None:
@@ -349,17 +349,28 @@ class AsyncRunner(Runner):
                 await self._take(gate, len(chunk))
                 post(request.reply.write, chunk, gate)
             post(self._end, request)
-        except (ClientGoneError, asyncio.TimeoutError):
+        except ClientGoneError:
             post(self._abort, request)
-        except Exception as error:  # noqa: BLE001 - the border to user code
+        except StopServing:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the border to user code, which may exit or be cancelled
             self._scorer.log_error(error, request)
             post(self._abort, request)
         finally:
-            with contextlib.suppress(Exception):
-                await stream.aclose()  # type: ignore[attr-defined]  # an async generator of ours
+            await self._close_async(stream, request)
+
+    async def _close_async(self, stream: Any, request: Request) -> None:
+        """Close the user's generator, whose clean-up may raise."""
+        try:
+            await stream.aclose()
+        except Exception as error:  # noqa: BLE001 - the border to user code
+            self._scorer.log_error(error, request)
 
     async def _take(self, gate: Gate, count: int) -> None:
         woken = asyncio.Event()
         while not gate.try_take(count, lambda: self._loop.call_soon_threadsafe(woken.set)):
-            await asyncio.wait_for(woken.wait(), self._write_timeout_s)
+            try:
+                await asyncio.wait_for(woken.wait(), self._write_timeout_s)
+            except asyncio.TimeoutError:
+                raise ClientGoneError from None
             woken.clear()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from azmlinfsrv import outputs
+from azmlinfsrv import logs, outputs
 from azmlinfsrv.async_call import OddEndError, call_async
 from azmlinfsrv.decorated import conversion_error
 from azmlinfsrv.errors import (
@@ -28,6 +28,8 @@ from azmlinfsrv.outputs import Started
 from azmlinfsrv.script import Script, Style, user_stack, user_traceback
 
 logger = logging.getLogger("azmlinfsrv")
+
+_FAILURE = "Encountered Exception: %s\nRequest id: %s"
 
 Call = Callable[[Callable[..., Any], dict[str, Any]], Any]
 Context = Callable[[Request], AbstractContextManager[None]]
@@ -118,7 +120,7 @@ class Scorer:
             response = outputs.stream_response(result) if isinstance(result, Started) else self._response(result)
         except (TypeError, ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
-            logger.error("Encountered Exception: %s\nRequest id: %s", reason, request.ids.request_id)  # noqa: TRY400
+            logs.write(logger, logging.ERROR, _FAILURE, reason, request.ids.request_id)
             if self._tell is not None:
                 self._tell(error, request)
             return _failed(ServerError(), error)
@@ -151,7 +153,7 @@ class Scorer:
             request.timed_out = True
             where = user_stack(error.__cause__) if error.__cause__ else ""
             reason = f"Script failed to finish execution within the allocated time: {error.timeout_ms}ms"
-            logger.error("Encountered Exception: %s\n%sRequest id: %s", reason, where, request.ids.request_id)
+            logs.write(logger, logging.ERROR, _FAILURE, f"{reason}\n{where}".rstrip("\n"), request.ids.request_id)
             if self._tell is not None:
                 self._tell(error, request)
         return outputs.error_response(error)
@@ -175,7 +177,7 @@ class Scorer:
 
     def log_error(self, error: BaseException, request: Request) -> None:
         """Log an exception of the user's code with its traceback and the request id, and tell of it."""
-        logger.error("Encountered Exception: %s\nRequest id: %s", user_traceback(error), request.ids.request_id)
+        logs.write(logger, logging.ERROR, _FAILURE, user_traceback(error), request.ids.request_id)
         if self._tell is not None:
             self._tell(error, request)
 

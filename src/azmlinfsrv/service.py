@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from azmlinfsrv.boot import Loaded, make_app, make_log
 from azmlinfsrv.logs import LineClock, line_handlers
 from azmlinfsrv.protocol import Connections
 from azmlinfsrv.settings import Settings
-from azmlinfsrv.sockets import BACKLOG
+from azmlinfsrv.sockets import BACKLOG, PROXY_LAST_IDLE_S
 from azmlinfsrv.strategy import make_runner
 from azmlinfsrv.telemetry.life import WorkerTelemetry
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
@@ -26,6 +27,10 @@ from azmlinfsrv.wire import Limits
 logger = logging.getLogger("azmlinfsrv")
 
 TICK_S = 0.25
+# As much as this many requests more to do: other workers take the connections, if there are any.
+_LEAVING = 1000
+# How long a worker that ends keeps connections without a request: whoever sends one more gets its answer.
+_LAST_IDLE_S = 1.0
 # The arbiter kills at the end of the graceful timeout: telemetry is done before, or takes this long at the most.
 _STOP_MARGIN_S = 0.5
 _STOP_TELEMETRY_S = 1.0
@@ -69,8 +74,9 @@ class Service:
         self._servers: list[asyncio.Server | Acceptor] = []
         self._app: Application | None = None
         self._connections: Connections | None = None
-        self._stop_by = 0.0
-        self._stopping = False
+        self._stop_by = self._hold_until = 0.0
+        self._hold_s = PROXY_LAST_IDLE_S if settings.nginx else _LAST_IDLE_S
+        self._stopping = self._replaced = False
         self._served = False
 
     def run(self) -> None:
@@ -107,8 +113,17 @@ class Service:
 
         Called on any thread, or from a signal handler.
         """
-        self._stopping = True
-        self._loop.call_soon_threadsafe(self._tick_once)
+        self._stopping, self._replaced = True, False
+        self._tick_soon()
+
+    def make_way(self) -> None:
+        """Stop as `stop` does, for a worker that starts once this one has ended: connections are taken to the last."""
+        self._stopping = self._replaced = True
+        self._tick_soon()
+
+    def _tick_soon(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
+            self._loop.call_soon_threadsafe(self._tick_once)
 
     # -- I/O thread --------------------------------------------------------------------------------------------
 
@@ -137,10 +152,10 @@ class Service:
         self._app = make_app(self._loaded, settings, self._runner, log, self._telemetry.metrics)
         self._connections = Connections(self._app, limits_of(settings), clock, loop.time, behind_nginx=settings.nginx)
         self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
-        if self._load is not None:
-            self._share(self._load, self._connections)
         for sock in self._sockets:
             self._servers.append(await self._accept(sock, self._connections))
+        if self._load is not None:
+            self._share(self._load, self._connections)
         if self._signals is not None:
             loop.add_reader(self._signals, self._read_signals, self._signals)
         self._tick()
@@ -159,8 +174,8 @@ class Service:
         runner = self._runner
 
         def changed() -> None:
-            if not connections.closing:
-                load.tell(runner.pending, len(connections.open))
+            if self._servers:
+                load.tell(runner.pending + (_LEAVING if connections.closing else 0), len(connections.open))
 
         runner.on_change(changed)
         connections.changed = changed
@@ -174,13 +189,13 @@ class Service:
     def _read_signals(self, descriptor: int) -> None:
         """Begin a stop at once, whatever the main thread does, and have it run the handlers."""
         if signal.SIGTERM in os.read(descriptor, 4096):
-            self._stopping = True
+            self._stopping, self._replaced = True, False
             self._tick_once()
         self._runner.nudge()
 
     def _tick(self) -> None:
+        self._loop.call_later(TICK_S, self._tick)  # first, so that a failure is not the last sign of life
         self._tick_once()
-        self._loop.call_later(TICK_S, self._tick)
 
     def _tick_once(self) -> None:
         self._heartbeat()
@@ -197,14 +212,13 @@ class Service:
         if connections is None or app is None:
             return
         if not connections.closing:
-            self._stop_by = now + self._settings.graceful_timeout_s
-            app.health.ready = False
-            for server in self._servers:
-                server.close()
-            connections.close_idle()
-            if self._load is not None:
-                self._load.withdraw()
+            self._begin_stop(now, connections, app)
+        if not self._replaced:
+            self._close_servers()
         late = now >= self._stop_by
+        if now >= self._hold_until or (self._replaced and not connections.open):
+            self._close_servers()
+            connections.close_idle(now - self._hold_s)
         if late:
             connections.abort_all()
         if late or (self._runner.pending == 0 and not connections.open):
@@ -213,6 +227,23 @@ class Service:
             self._stop_telemetry()
             flush_logs()
             os._exit(0)  # run() does not come back: nothing else ends it
+
+    def _begin_stop(self, now: float, connections: Connections, app: Application) -> None:
+        """Close connections after their next answer; idle ones are held, since a request may be on its way."""
+        settings = self._settings
+        self._stop_by = now + settings.graceful_timeout_s
+        self._hold_until = min(now + self._hold_s, self._stop_by)
+        connections.closing = True
+        if not (settings.nginx or self._replaced):
+            app.health.ready = False  # of what is behind nginx another worker takes over: a stop begins with nginx
+
+    def _close_servers(self) -> None:
+        """Take no more connections."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        if self._load is not None:
+            self._load.withdraw()
 
 
 def flush_logs() -> None:

@@ -20,6 +20,7 @@ class Spec:
         minimum: smallest number allowed.
         maximum: largest number allowed.
         choices: the words allowed, or () for any.
+        aliases: other words for some of them, in capitals, each with the one that it stands for.
         secret: whether the value must never be shown.
         in_file: whether config.json may set it.
     """
@@ -32,6 +33,7 @@ class Spec:
     minimum: int | None = None
     maximum: int | None = None
     choices: tuple[str, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
     secret: bool = False
     in_file: bool = False
 

@@ -307,6 +307,7 @@ class Settings(BatchSettings, ModelDataSettings):
         "Level of the server's loggers; INFO where it is not set.",
         "AZUREML_LOG_LEVEL",
         choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        aliases=(("WARN", "WARNING"), ("FATAL", "CRITICAL")),  # those of logging; release 1.5.1 takes any word
         in_file=True,
     )
     debug_model_info: bool = row(

@@ -12,6 +12,9 @@ from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.settings import Settings
 
 BACKLOG = 2048
+# How long nginx keeps an idle connection to the server. The server keeps them longer, so that it never closes one that
+# nginx is about to use; a worker that ends keeps them for PROXY_LAST_IDLE_S, in which nginx has used or closed each.
+PROXY_IDLE_S, PROXY_LAST_IDLE_S, SERVER_IDLE_S = 4, 5, 600
 # What struct sockaddr_un holds on every system.
 _UNIX_PATH_BYTES = 100
 

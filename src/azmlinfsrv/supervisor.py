@@ -21,13 +21,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-from azmlinfsrv import logs, nginx, nginx_log
+from azmlinfsrv import logs, nginx, nginx_log, private_folder
 from azmlinfsrv.child import Part, fork
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.nginx import Nginx, Site
 from azmlinfsrv.settings import Settings
-from azmlinfsrv.sockets import BACKLOG, bind, bind_unix, parse_internal_address, ports, spelt
+from azmlinfsrv.sockets import BACKLOG, SERVER_IDLE_S, bind, bind_unix, parse_internal_address, ports, spelt
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -76,7 +76,7 @@ def server_settings(settings: Settings) -> Settings:
     return dataclasses.replace(
         settings,
         max_header_bytes=settings.max_header_bytes + nginx.ADDED_BYTES,
-        keep_alive_timeout_ms=nginx.SERVER_IDLE_S * 1000,
+        keep_alive_timeout_ms=SERVER_IDLE_S * 1000,
     )
 
 
@@ -86,17 +86,19 @@ def site(modules: tuple[str, ...], addresses: tuple[str, ...]) -> Site:
     return Site(addresses, _connections(), user, modules)
 
 
-def print_config(settings: Settings) -> str:
+def print_config(configuration: Configuration) -> str:
     """Return the configuration that nginx would get, without listening anywhere.
 
     Raises:
         ConfigurationError: nginx is missing, or the server's address not valid.
         OSError: the host has no address.
     """
+    settings = configuration.settings
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     host = str(socket.getaddrinfo(settings.host, None, family, socket.SOCK_STREAM)[0][4][0])
     addresses = tuple(spelt(host, port) for port in ports(settings))
-    return nginx.render(settings, site(nginx.find(settings.nginx_program).modules, addresses))
+    modules = nginx.find(settings.nginx_program).modules
+    return nginx.render(settings, site(modules, addresses), configuration.sources)
 
 
 def _unprivileged_user() -> str:
@@ -143,16 +145,17 @@ class Supervisor:
         for sock in self._public:
             sock.listen(BACKLOG)
         self._listen_internally()
-        self._folder = tempfile.mkdtemp(prefix="azmlinfsrv-")
+        self._folder = private_folder.make(tempfile.gettempdir())
 
     def run(self) -> int:
         """Run both until they are stopped; return the exit code."""
         self._install_signals()
         addresses = tuple(spelt(*sock.getsockname()[:2]) for sock in self._public)
         with open(self._path("nginx.conf"), "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(nginx.render(self._settings, site(self._program.modules, addresses)))
+            found = site(self._program.modules, addresses)
+            file.write(nginx.render(self._settings, found, self._configuration.sources))
         if os.geteuid() == 0:
-            os.chmod(self._folder, 0o711)  # noqa: S103 - nginx's workers, another user, pass through to their folders
+            os.chmod(self._folder.path, 0o711)  # noqa: S103 - nginx's workers, another user, pass through to their folders
         while not (self._stopping and self._is_down()):
             now = time.monotonic()
             if self._stopping:
@@ -176,12 +179,12 @@ class Supervisor:
         if isinstance(address, str) and self._internal is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(address)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
     # -- sockets and signals -----------------------------------------------------------------------------------
 
     def _path(self, name: str) -> str:
-        return os.path.join(self._folder, name)
+        return os.path.join(self._folder.path, name)
 
     def _listen_internally(self) -> None:
         """Listen where nginx finds the server; a Unix socket is made again where its name is gone.
@@ -252,9 +255,8 @@ class Supervisor:
         """Become the server; in its process."""
         for sock in (*self._public, *self._wakeups):
             sock.close()
-        for descriptors in self._logs:
-            for descriptor in descriptors:
-                os.close(descriptor)
+        for descriptor in (self._folder.lock, *self._logs[0], *self._logs[1]):
+            os.close(descriptor)
         configuration = self._configuration._replace(settings=server_settings(self._settings))
         self._host(configuration, [listener])
 
@@ -267,10 +269,11 @@ class Supervisor:
             os.dup2(writer, index + 1)
         for sock in self._public:
             sock.set_inheritable(True)
+        os.set_inheritable(self._folder.lock, True)  # the folder is in use as long as nginx lives
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = 2 * _CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * _CONNECTIONS, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        arguments = [self._program.path, "-p", self._folder + os.sep, "-c", self._path("nginx.conf")]
+        arguments = [self._program.path, "-p", self._folder.path + os.sep, "-c", self._path("nginx.conf")]
         if self._program.version >= (1, 19, 5):
             arguments += ["-e", "stderr"]
         environment = {name: os.environ[name] for name in ("PATH", "TZ", "LD_LIBRARY_PATH") if name in os.environ}

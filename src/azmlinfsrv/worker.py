@@ -29,7 +29,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any) -> None:
         """Take a slot; gunicorn calls this before the fork."""
         super().__init__(*args)
-        self.slot: int | None = self.app.supervision.take()
+        self.slot: int | None = self.app.slots.take()
 
     def init_signals(self) -> None:
         """Install the handlers; a stop must interrupt the wait for work, which gunicorn has restarted."""
@@ -47,7 +47,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def run(self) -> None:
         """Serve until a signal says to stop; called by gunicorn in the main thread."""
         loaded, settings = self.wsgi
-        board = self.app.supervision.board
+        board = self.app.slots.board
         self._service = Service(
             loaded,
             settings,
@@ -82,7 +82,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         """Make way for a new worker: max_requests of gunicorn's have been answered; on the I/O thread."""
         self.alive = False
         self.log.info("Autorestarting worker after current request.")
-        self._service.stop()
+        self._service.make_way()
 
     def _beat(self) -> None:
         """Tell the arbiter that this worker lives, and notice that the arbiter does not; on the I/O thread."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import httpx
@@ -21,6 +23,7 @@ scrape_configs:
   - job_name: azmlinfsrv
     static_configs:
       - targets: ["127.0.0.1:{port}"]
+        labels: {labels}
 """
 _START_S = 30.0
 
@@ -45,13 +48,16 @@ class Monitor:
         folder: an empty folder.
         port: port of the server that it scrapes.
         interval: time between two scrapes, as Prometheus writes it.
+        labels: what it labels all series of the server with.
     """
 
-    def __init__(self, program: str, folder: Path, port: int, interval: str) -> None:
+    def __init__(
+        self, program: str, folder: Path, port: int, interval: str, labels: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         config = folder / "prometheus.yml"
         self._stack = ExitStack()
         own = self._stack.enter_context(ReservedPort()).number  # Go's listeners set SO_REUSEADDR as well
-        config.write_text(_CONFIG.format(interval=interval, port=port), "utf-8")
+        config.write_text(_CONFIG.format(interval=interval, port=port, labels=json.dumps(dict(labels))), "utf-8")
         command = [program, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
         command += [f"--web.listen-address=127.0.0.1:{own}", "--log.level=error"]
         self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -18,11 +18,12 @@ CRLF = b"\r\n"
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_HEADER_BYTES = 16 * 1024
-HEADER_TIMEOUT_MS = 1000
-BODY_TIMEOUT_MS = 1000
+# Longer than what a busy machine may keep a client from its next step.
+HEADER_TIMEOUT_MS = 2500
+BODY_TIMEOUT_MS = 2500
 REQUEST_TIMEOUT_MS = 5000
-KEEP_ALIVE_TIMEOUT_MS = 1500
-WRITE_TIMEOUT_MS = 1000
+KEEP_ALIVE_TIMEOUT_MS = 4000
+WRITE_TIMEOUT_MS = 2500
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ class Quiet:
 
 
 @dataclass(frozen=True)
+class Trickle:
+    """Step: send a piece again and again, so long apart, until something arrives or the connection ends."""
+
+    piece: bytes
+    ms: int
+
+
+@dataclass(frozen=True)
 class Unread:
     """Step: the client reads nothing for this long, whatever arrives."""
 
@@ -58,7 +67,7 @@ class HalfClose:
     """Step: the client ends its side of the connection, and still reads."""
 
 
-Step = bytes | Wait | Answers | Quiet | Unread | HalfClose
+Step = bytes | Wait | Answers | Quiet | Trickle | Unread | HalfClose
 
 
 class After(enum.Enum):
@@ -116,7 +125,7 @@ class Case:
         extra_interim: whether a 100 that is not among the expected answers is fine.
         may_be_silent: whether ending the connection without the last answer is fine.
         narrow: whether the client's receive buffer is small, so that the server must wait for it to read.
-        ends_ms: earliest and latest time from the last step to the end of the connection.
+        ends_after_ms: earliest time from the last bytes that are a step, or from the connection, to its end.
     """
 
     id: str
@@ -130,7 +139,7 @@ class Case:
     extra_interim: bool = False
     may_be_silent: bool = False
     narrow: bool = False
-    ends_ms: tuple[int, int] | None = None
+    ends_after_ms: int | None = None
 
 
 def lines(*text: str | bytes) -> bytes:

@@ -263,7 +263,7 @@ HALF_CLOSE = (
         id="half-close-slow-run",
         rfc="9112 9.6",
         claim="also when `run()` takes its time",
-        steps=(get("/score?sleep_ms=300"), HalfClose(), Quiet(100)),
+        steps=(get("/score?sleep_ms=1500"), HalfClose(), Quiet(100)),
         expect=(echo("GET"),),
         after=After.ENDED,
     ),

@@ -69,7 +69,7 @@ CASES = (
         id="pipeline-fast-behind-slow",
         rfc=MIDDLE,
         claim="an answer that is ready waits for the one before it",
-        steps=(get("/score?sleep_ms=300") + get("/") + get("/nowhere"), Quiet(100)),
+        steps=(get("/score?sleep_ms=1500") + get("/") + get("/nowhere"), Quiet(100)),
         expect=(echo("GET"), HEALTHY, NOT_FOUND),
         asgi=True,
     ),

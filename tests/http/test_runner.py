@@ -148,9 +148,9 @@ def test_silence_passes_only_where_it_may() -> None:
         run_case(Case("case", "0", "claim", steps, (Expect(400),), After.ENDED), address)
 
 
-def test_the_end_must_come_in_its_time() -> None:
+def test_the_end_must_not_come_too_early() -> None:
     """An end that comes too early fails a case that says when it comes."""
-    case = Case("case", "0", "claim", (get("/"), Unread(1)), (HEALTHY,), After.ENDED, ends_ms=(500, 900))
+    case = Case("case", "0", "claim", (get("/"), Unread(1)), (HEALTHY,), After.ENDED, ends_after_ms=30_000)
     with canned(GOOD) as address, pytest.raises(AssertionError, match="ended after"):
         run_case(case, address)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-PATIENCE_S = 10.0
+PATIENCE_S = 20.0
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
 _FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
@@ -90,7 +90,14 @@ class Wire:
             self._socket.sendall(data)
         except (ConnectionError, TimeoutError) as error:
             self.fault = self.fault or f"sending: {error!r}"
-        self.last_step_at = time.monotonic()
+
+    def trickle(self, piece: bytes, ms: int) -> None:
+        """Send a piece again and again until something arrives or the server ends the connection."""
+        end = time.monotonic() + PATIENCE_S
+        while not select.select([self._socket], [], [], ms / 1000)[0]:
+            if time.monotonic() > end:
+                raise WireError(f"nothing came for {PATIENCE_S:g} s, whatever was sent")
+            self.send(piece)
 
     def half_close(self) -> None:
         """End the client's side."""
@@ -98,7 +105,6 @@ class Wire:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as error:
             self.fault = self.fault or f"half-close: {error!r}"
-        self.last_step_at = time.monotonic()
 
     def quiet(self, ms: int) -> None:
         """Check that nothing arrives for so long."""
@@ -107,7 +113,6 @@ class Wire:
         if select.select([self._socket], [], [], ms / 1000)[0] and not self.ended:
             self._receive()
             raise WireError(f"expected nothing yet, got {self._state()}")
-        self.last_step_at = time.monotonic()
 
     def wait_bytes(self, count: int) -> None:
         """Wait until `count` bytes are in the buffer."""

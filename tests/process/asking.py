@@ -45,13 +45,14 @@ class Held:
     Args:
         server: the server.
         folder: an empty folder of the test's.
+        busy: whether it computes meanwhile, and does not sleep.
     """
 
-    def __init__(self, server: RunningServer, folder: Path) -> None:
+    def __init__(self, server: RunningServer, folder: Path, *, busy: bool = False) -> None:
         started, self._go = folder / "started", folder / "go"
         self._pool = ThreadPoolExecutor(1)
         self._answer: Future[httpx.Response] = self._pool.submit(
-            ask, server, "wait", started=str(started), go=str(self._go)
+            ask, server, "wait", started=str(started), go=str(self._go), busy=busy
         )
         self._pool.shutdown(wait=False)
         server.wait_until(started.exists, PATIENCE_S)

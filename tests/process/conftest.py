@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pytest
 
+from tests.conftest import RequireProgram
 from tests.ports import ReservedPort
 from tests.servers import RunningServer, server_command, server_environment
 
@@ -47,3 +48,16 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSe
 
     with stack:
         yield get
+
+
+@pytest.fixture(scope="module")
+def nginx(require_program: RequireProgram) -> str:
+    """The program nginx."""
+    return require_program("nginx")
+
+
+@pytest.fixture
+def internal() -> Iterator[str]:
+    """An address for the server behind nginx, one server at a time."""
+    with ReservedPort() as port:
+        yield f"127.0.0.1:{port.number}"

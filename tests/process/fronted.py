@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -14,6 +15,8 @@ import psutil
 
 from tests.process.asking import PATIENCE_S
 from tests.servers import RunningServer
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def is_nginx(process: psutil.Process) -> bool:
@@ -29,6 +32,16 @@ def parts(server: RunningServer) -> tuple[psutil.Process, psutil.Process]:
     (master,) = [child for child in children if is_nginx(child)]
     (arbiter,) = [child for child in children if not is_nginx(child)]
     return master, arbiter
+
+
+def assert_error(response: httpx.Response, status: int, message: str) -> None:
+    """Check that an answer is one of the server's JSON errors."""
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == {"message": message}
+    assert response.headers["x-ms-server-version"].startswith("azmlinfsrv/")
+    assert response.headers["x-ms-run-function-failed"] == "False"
+    assert "nginx/" not in str(response.headers)
 
 
 def raw(server: RunningServer, *pieces: bytes) -> bytes:

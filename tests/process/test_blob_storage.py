@@ -35,6 +35,10 @@ ECHO = """
 """
 
 
+# A stop that uploads takes no longer for having the time.
+PATIENT = {"AZMLINFSRV_GRACEFUL_TIMEOUT": "12"}
+
+
 class Azurite:
     """The store, which can be started and stopped; its data stay.
 
@@ -156,7 +160,7 @@ def test_every_request_is_uploaded_once(server: StartServer, azurite: Azurite, t
     """With two workers, after SIGTERM each request is in the container once, under its date; no file is left."""
     azurite.start()
     folder = tmp_path / "waiting"
-    more = {"WORKER_COUNT": "2", "AZMLINFSRV_MODEL_DATA_BLOB_PREFIX": "wine/prod"}
+    more = {"WORKER_COUNT": "2", "AZMLINFSRV_MODEL_DATA_BLOB_PREFIX": "wine/prod", **PATIENT}
     running = server(ECHO, env=environment(azurite, folder, **more))
     ids = ask(running, 60)
     running.wait_until(lambda: len(ids_in(azurite.blobs())) == 60)
@@ -172,7 +176,7 @@ def test_every_request_is_uploaded_once(server: StartServer, azurite: Azurite, t
 def test_parquet_is_uploaded(server: StartServer, azurite: Azurite, tmp_path: Path) -> None:
     """Parquet files arrive as they are, with a signed URL too; without a folder they wait in a temporary one."""
     azurite.start()
-    more = {"AZMLINFSRV_MODEL_DATA_FORMAT": "parquet", "TMPDIR": str(tmp_path / "temporary")}
+    more = {"AZMLINFSRV_MODEL_DATA_FORMAT": "parquet", "TMPDIR": str(tmp_path / "temporary"), **PATIENT}
     env = environment(azurite, tmp_path, **more, AZMLINFSRV_MODEL_DATA_BLOB_CONNECTION=azurite.signed_url)
     (tmp_path / "temporary").mkdir()
     del env["AZMLINFSRV_MODEL_DATA_FOLDER"]
@@ -186,6 +190,7 @@ def test_parquet_is_uploaded(server: StartServer, azurite: Azurite, tmp_path: Pa
     assert list(waiting.iterdir()) == []
 
 
+@pytest.mark.timeout(120)
 def test_a_store_that_comes_back_gets_everything(server: StartServer, azurite: Azurite, tmp_path: Path) -> None:
     """While the store cannot be reached requests are answered and files wait; they go when it is back."""
     running = server(ECHO, env=environment(azurite, tmp_path / "waiting"))
@@ -193,7 +198,8 @@ def test_a_store_that_comes_back_gets_everything(server: StartServer, azurite: A
     running.wait_until(lambda: "Model data cannot be uploaded, it is tried again" in running.output)
     ids += ask(running, 10, "later")
     azurite.start()
-    running.wait_until(lambda: ids_in(azurite.blobs()) == sorted(ids))
+    # Each try that failed has doubled the wait for the next.
+    running.wait_until(lambda: ids_in(azurite.blobs()) == sorted(ids), 3 * START_S)
     assert running.stop() == 0
     assert ids_in(azurite.blobs()) == sorted(ids)
     assert azurite.key not in running.output

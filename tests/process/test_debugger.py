@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import StartServer
+from tests.servers import START_S
 
 pytestmark = pytest.mark.process
 
@@ -22,6 +24,24 @@ LOADED = """
     def run(data):
         return data
 """
+
+
+class Waiting:
+    """Tells whether the worker of a server does nothing but wait: it has slept whenever it was looked at of late.
+
+    Args:
+        arbiter: process id of its parent.
+    """
+
+    def __init__(self, arbiter: int) -> None:
+        (self._worker,) = psutil.Process(arbiter).children()
+        self._slept = 0
+
+    def __call__(self) -> bool:
+        """Look at it once more."""
+        is_asleep = self._worker.status() == psutil.STATUS_SLEEPING
+        self._slept = self._slept + 1 if is_asleep else 0
+        return self._slept > 50
 
 
 @pytest.mark.parametrize("hosting", ["gunicorn", "single"])
@@ -44,16 +64,18 @@ def test_debugpy_connects(server: StartServer, tmp_path: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(15)
+        listener.settimeout(START_S)
         port = listener.getsockname()[1]
         env = {"AZUREML_DEBUG_PORT": str(port)}
         running = server(LOADED.format(str(tmp_path / "loaded")), env=env, wait=False)
         connection, _ = listener.accept()
         with connection:
-            running.wait_until(lambda: f"Connecting to debugger at port {port}" in running.stdout, 5)
+            running.wait_until(lambda: f"Connecting to debugger at port {port}" in running.stdout)
             assert "DEBUGGING mode because AZUREML_DEBUG_PORT is set" in running.stdout
             assert not (tmp_path / "loaded").exists()
             assert running.process.poll() is None
+            # What debugpy does while it connects catches everything, a stop too.
+            running.wait_until(Waiting(running.process.pid))
             running.process.terminate()
 
 

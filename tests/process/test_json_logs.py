@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.conftest import StartServer
+from tests.process.asking import PATIENCE_S
 
 pytestmark = pytest.mark.process
 
@@ -32,8 +33,8 @@ def objects(text: str) -> list[dict[str, Any]]:
 def test_every_line_is_an_object(server: StartServer, scripts: Path, hosting: str) -> None:
     """From the banner to the end of the stop, each line has time, level, logger and message."""
     running = server(scripts / "told.py", "--log_format", "json", "--hosting", hosting)
-    httpx.post(f"{running.url}/score", content='{"do": "echo"}', trust_env=False)
-    httpx.post(f"{running.url}/score", content='{"do": "fail"}', trust_env=False)
+    httpx.post(f"{running.url}/score", content='{"do": "echo"}', timeout=PATIENCE_S, trust_env=False)
+    httpx.post(f"{running.url}/score", content='{"do": "fail"}', timeout=PATIENCE_S, trust_env=False)
     assert running.stop() == 0
     lines = objects(running.stdout) + objects(running.stderr)
     assert len(lines) > 15
@@ -48,7 +49,9 @@ def test_every_line_is_an_object(server: StartServer, scripts: Path, hosting: st
 def test_the_lines_of_a_request(server: StartServer, scripts: Path, run: str) -> None:
     """Access, server, script and printed lines, also those of a thread, have the request's and the trace's ids."""
     running = server(scripts / "told.py", env=JSON)
-    httpx.post(f"{running.url}/score?x", content=json.dumps({"do": run}), headers=HEADERS, trust_env=False)
+    httpx.post(
+        f"{running.url}/score?x", content=json.dumps({"do": run}), headers=HEADERS, timeout=PATIENCE_S, trust_env=False
+    )
     assert running.stop() == 0
     lines = [line for line in objects(running.stdout) + objects(running.stderr) if "request_id" in line]
     messages = {line["message"]: line for line in lines}
@@ -61,7 +64,7 @@ def test_the_lines_of_a_request(server: StartServer, scripts: Path, run: str) ->
     own = next(line for line in lines if line["logger"] == "azmlinfsrv")
     for line in (access, own):
         assert (line["method"], line["path"], line["status"]) == ("POST", "/score", 200)
-        assert 0 < line["duration_ms"] < 10_000
+        assert line["duration_ms"] > 0
     assert '"POST /score?x HTTP/1.1" 200' in access["message"]
     assert own["message"].startswith("POST /score?x 200 ")
     if run == "echo":
@@ -72,7 +75,7 @@ def test_the_lines_of_a_request(server: StartServer, scripts: Path, run: str) ->
 def test_errors(server: StartServer, scripts: Path) -> None:
     """A failure is one object, its traceback in the message, whatever line ends it has."""
     running = server(scripts / "told.py", env=JSON)
-    httpx.post(f"{running.url}/score", content='{"do": "fail"}', headers=HEADERS, trust_env=False)
+    httpx.post(f"{running.url}/score", content='{"do": "fail"}', headers=HEADERS, timeout=PATIENCE_S, trust_env=False)
     assert running.stop() == 0
     (error,) = [line for line in objects(running.stdout) if line["level"] == "ERROR"]
     assert error["message"].startswith("Encountered Exception: Traceback") and "user's mistake" in error["message"]
@@ -95,7 +98,7 @@ def test_a_logging_json_of_the_user_s(server: StartServer, scripts: Path, tmp_pa
         )
     )
     running = server(scripts / "told.py", env={**JSON, "AML_APP_ROOT": str(tmp_path)})
-    httpx.post(f"{running.url}/score", content='{"do": "echo"}', trust_env=False)
+    httpx.post(f"{running.url}/score", content='{"do": "echo"}', timeout=PATIENCE_S, trust_env=False)
     assert running.stop() == 0
     assert any(line["message"].startswith("POST /score 200") for line in objects(running.stdout))
 
@@ -103,7 +106,7 @@ def test_a_logging_json_of_the_user_s(server: StartServer, scripts: Path, tmp_pa
 def test_text_is_the_default(server: StartServer, scripts: Path) -> None:
     """Without the switch no line is an object."""
     running = server(scripts / "told.py")
-    httpx.post(f"{running.url}/score", content='{"do": "echo"}', headers=HEADERS, trust_env=False)
+    httpx.post(f"{running.url}/score", content='{"do": "echo"}', headers=HEADERS, timeout=PATIENCE_S, trust_env=False)
     assert running.stop() == 0
     assert not [line for line in running.output.splitlines() if line.startswith("{")]
     assert "run complained" in running.stderr.splitlines()

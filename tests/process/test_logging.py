@@ -12,7 +12,7 @@ import pytest
 
 from azmlinfsrv.identity import NO_REQUEST
 from tests.conftest import StartServer
-from tests.process.asking import answer_of, client
+from tests.process.asking import PATIENCE_S, answer_of, client
 from tests.servers import RunningServer
 
 pytestmark = pytest.mark.process
@@ -36,7 +36,7 @@ class Receiver:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
-        self._socket.settimeout(10)
+        self._socket.settimeout(PATIENCE_S)
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
 
     def next(self) -> str:
@@ -83,6 +83,7 @@ def test_printed_output(server: StartServer, scripts: Path) -> None:
     """What init(), run() and its threads print is in the log line by line, stderr as it is."""
     running = server(scripts / "steps.py")
     answer_of(running, "output")
+    assert running.stop() == 0  # a line without an end is let go once the answer is on its way
     assert messages(running, "azmlinfsrv.print") == [
         "User init function invoked.",
         "printed by run",

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import statistics
 import threading
 import time
 from collections import Counter
@@ -21,7 +20,7 @@ import psutil
 import pytest
 
 from tests.conftest import StartServer
-from tests.process.asking import PATIENCE_S, answer_of, ask
+from tests.process.asking import PATIENCE_S, Held, answer_of, ask
 from tests.process.conftest import SharedServer
 from tests.scraping import Scraped
 from tests.servers import RunningServer
@@ -37,7 +36,7 @@ MIX = [
     ("POST", "/score", FAILING, ("/score", "POST", 500)),
     ("GET", "/score?data=no", "", ("/score", "GET", 500)),
     ("PUT", "/score", GOOD, ("/score", "PUT", 405)),
-    ("BREW", "/score", "", ("other", "other", 405)),
+    ("BREW", "/score", "", ("/score", "other", 405)),
     ("GET", "/", "", ("/", "GET", 200)),
     ("GET", "/ready", "", ("/ready", "GET", 200)),
     ("GET", "/nothing/{}", "", ("other", "GET", 404)),
@@ -184,7 +183,7 @@ def test_sums_are_what_the_clients_counted(server: StartServer, scripts: Path) -
     ran = sum(n for (route, method, _), n in expected.items() if route == "/score" and method in ("GET", "POST"))
     assert scraped.values("queue_duration_seconds_count") == [ran]
     assert scraped.values("run_duration_seconds_count") == [ran]
-    assert scraped.values("requests_rejected_total", reason="invalid") == [load.answered["other", "other", 405]]
+    assert scraped.values("requests_rejected_total", reason="invalid") == [load.answered["/score", "other", 405]]
     assert scraped.total("requests_in_flight") == 0
     assert len(scraped.values("worker_resident_memory_bytes")) == WORKERS
     resident = sum(psutil.Process(pid).memory_info().rss for pid in workers_of(running))
@@ -210,17 +209,23 @@ def test_a_worker_that_dies_under_load(server: StartServer, scripts: Path, numbe
         running.wait_until(is_replaced)
         enough = load.total + 300
         running.wait_until(lambda: load.total > enough)
-    scrapes.append(scrape(running))
+    missing: dict[Key, int] = {}
+
+    def has_counted() -> bool:
+        """Say whether all is counted but what the worker that died may have answered last."""
+        scrapes.append(scrape(running))
+        after = counted(scrapes[-1])
+        missing.update({key: n - (after.get(key, 0) - before.get(key, 0)) for key, n in load.answered.items()})
+        return sum(n for n in missing.values() if n > 0) <= 1 and scrapes[-1].total("requests_in_flight") == 0
+
+    # A worker counts just after it has written the answer.
+    running.wait_until(has_counted)
     for earlier, later in pairwise(scrapes):
         never_down(earlier, later)
-    after = counted(scrapes[-1])
     # A request that was counted, but whose answer did not leave the worker any more, is one too many.
-    missing = {key: n - (after[key] - before.get(key, 0)) for key, n in load.answered.items()}
-    assert max(missing.values()) <= 1 and sum(missing.values()) <= 1, missing
-    assert -sum(missing.values()) <= load.broken
+    assert -sum(missing.values()) <= load.broken, missing
     assert scrapes[-1].values("worker_restarts_total") == [1]
     assert scrapes[-1].values("workers_wanted") == [WORKERS]
-    assert scrapes[-1].total("requests_in_flight") == 0
 
 
 def test_a_reload_keeps_the_counters(server: StartServer, scripts: Path) -> None:
@@ -273,48 +278,54 @@ def test_hooks_of_gunicorn_stay(server: StartServer, scripts: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("hosting", ["gunicorn", "single"])
-@pytest.mark.parametrize("what", ["sleep", "spin"])
-def test_scrapes_while_run_is_busy(shared_server: SharedServer, what: str, hosting: str) -> None:
+@pytest.mark.parametrize("busy", [False, True], ids=["sleep", "spin"])
+def test_scrapes_while_run_is_busy(shared_server: SharedServer, tmp_path: Path, busy: bool, hosting: str) -> None:
     """A scrape is answered while run() works, without waiting for it, and tells of it and of those that wait."""
     running = shared_server("steps.py", "--hosting", hosting)
-    scrape(running)
-    with ThreadPoolExecutor(3) as pool:
-        busy = [pool.submit(ask, running, what, seconds=1) for _ in range(3)]
+    with ThreadPoolExecutor(2) as pool:
+        held = Held(running, tmp_path, busy=busy)
+        for _ in range(2):
+            pool.submit(ask, running, "pid")
         running.wait_until(lambda: scrape(running).total("requests_in_flight") == 3)
         assert scrape(running).values("queue_depth") == [2]
-        measured = []
-        for _ in range(10):
-            started = time.perf_counter()
-            scrape(running)
-            measured.append((time.perf_counter() - started) * 1000)
-        assert not all(each.done() for each in busy)
-    assert statistics.median(measured) < 300, measured
+        assert held.release().json() == "waited"
     running.wait_until(lambda: scrape(running).total("requests_in_flight") == 0)
 
 
-def test_durations(server: StartServer, scripts: Path) -> None:
+def test_durations(server: StartServer, scripts: Path, tmp_path: Path) -> None:
     """A request that waits half a second for another, and then runs as long, shows in all three histograms."""
     running = server(scripts / "steps.py")
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: ask(running, "sleep", seconds=0.5), range(2)))
+    begun = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        held = Held(running, tmp_path)
+        other = pool.submit(ask, running, "sleep", seconds=0.5)
+        running.wait_until(lambda: scrape(running).total("requests_in_flight") == 2)
+        waiting = time.monotonic()
+        while time.monotonic() - waiting < 0.5:
+            scrape(running)
+        held.release()
+        other.result(PATIENCE_S)
     running.wait_until(lambda: scrape(running).values("run_duration_seconds_count") == [2])
+    longest = time.monotonic() - begun
     scraped = scrape(running)
-    assert scraped.values("run_duration_seconds_sum") == [pytest.approx(1.0, abs=0.2)]
-    assert scraped.values("queue_duration_seconds_sum") == [pytest.approx(0.5, abs=0.2)]
-    assert scraped.values("request_duration_seconds_sum", route="/score") == [pytest.approx(1.5, abs=0.3)]
+    (ran,), (waited,) = (scraped.values(f"{name}_duration_seconds_sum") for name in ("run", "queue"))
+    (whole,) = scraped.values("request_duration_seconds_sum", route="/score")
+    assert 1.0 <= ran <= longest
+    assert 0.5 <= waited <= longest
+    assert ran + waited <= whole <= 2 * longest
 
 
 def test_timeouts_and_clients_that_leave(server: StartServer, scripts: Path) -> None:
     """A run() beyond its time and a client that does not wait for its answer are counted once each."""
-    running = server(scripts / "steps.py", env={"SCORING_TIMEOUT_MS": "400"})
-    assert ask(running, "sleep", seconds=30).status_code == 500
-    body = json.dumps({"do": "sleep", "seconds": 0.2}).encode()
+    running = server(scripts / "steps.py", env={"SCORING_TIMEOUT_MS": "4000"})
+    body = json.dumps({"do": "sleep", "seconds": 30}).encode()
     with socket.create_connection(("127.0.0.1", running.port)) as client:
         client.sendall(b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
         running.wait_until(lambda: scrape(running).total("requests_in_flight") == 1)
     running.wait_until(lambda: scrape(running).values("requests_disconnected_total") == [1])
-    running.wait_until(lambda: scrape(running).total("requests_in_flight") == 0)
-    assert scrape(running).values("run_timeouts_total") == [1]
+    running.wait_until(lambda: scrape(running).values("run_timeouts_total") == [1])
+    assert scrape(running).total("requests_in_flight") == 0
+    assert scrape(running).values("requests_disconnected_total") == [1]
 
 
 @pytest.mark.parametrize("name", ["streams.py", "async_streams.py"])
@@ -335,7 +346,7 @@ def test_streams(server: StartServer, scripts: Path, tmp_path: Path, name: str) 
 
 def test_refused_requests(server: StartServer, scripts: Path) -> None:
     """What is refused before run() is asked is counted by its reason."""
-    running = server(scripts / "steps.py", "--max_body_bytes", "10", env={"AZMLINFSRV_HEADER_TIMEOUT_MS": "300"})
+    running = server(scripts / "steps.py", "--max_body_bytes", "10", env={"AZMLINFSRV_HEADER_TIMEOUT_MS": "2000"})
     assert running.client.post("/score", content=b"x" * 11).status_code == 413
     assert running.client.get("/", headers={"a": "b" * 40_000}).status_code == 431
     for text, status in ((b"GET / HTTP/1.1\r\n\r\n", b"400"), (b"GET / HT", b"408")):
@@ -365,6 +376,9 @@ def test_other_methods(shared_server: SharedServer) -> None:
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert running.client.post("/metrics").status_code == 405
+    scrape(running)
+    assert running.client.get("/swagger.json?last").status_code == 200
+    running.wait_until(lambda: "azmlinfsrv - GET /swagger.json?last" in running.output)
     assert "azmlinfsrv - GET /metrics" not in running.output
 
 

@@ -175,7 +175,8 @@ def test_a_full_disk_does_not_end_serving(server: StartServer, tmp_path: Path) -
         "    '/dev/full' if str(path).endswith('.partial') else path, *(\n"
         "        (os.O_WRONLY,) if str(path).endswith('.partial') else rest), **more)\n"
     )
-    more = {"PYTHONPATH": str(tmp_path), "AZMLINFSRV_GRACEFUL_TIMEOUT": "2"}
+    # Of the time of a stop, a fifth is for saying what is lost.
+    more = {"PYTHONPATH": str(tmp_path), "AZMLINFSRV_GRACEFUL_TIMEOUT": "8"}
     running = server(ECHO, env=environment(folder, **more))
     ask_many(running, 50)
     running.wait_until(lambda: "Model data cannot be written, it is tried again: No space left" in running.output)

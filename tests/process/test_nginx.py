@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import subprocess
@@ -17,32 +16,16 @@ import psutil
 import pytest
 
 from azmlinfsrv.errors import NOT_FOUND
-from azmlinfsrv.nginx import Site, find, render
-from azmlinfsrv.settings import Settings
-from tests.conftest import RequireProgram, StartServer
+from tests.conftest import StartServer
 from tests.ports import ReservedPort
-from tests.process.asking import Held, answer_of, ask, at_once
+from tests.process.asking import answer_of, at_once
 from tests.process.conftest import SharedServer
-from tests.process.fronted import parts, raw
+from tests.process.fronted import UUID, assert_error, parts, raw
 from tests.servers import RunningServer, server_environment
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("nginx")]
 
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def nginx(require_program: RequireProgram) -> str:
-    """The program nginx."""
-    return require_program("nginx")
-
-
-@pytest.fixture
-def internal() -> Iterator[str]:
-    """An address for the server behind nginx, one server at a time."""
-    with ReservedPort() as port:
-        yield f"127.0.0.1:{port.number}"
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +39,6 @@ def shared_address() -> Iterator[str]:
 def fronted(shared_address: str, shared_server: SharedServer) -> RunningServer:
     """A server behind nginx that the tests of this module share; it takes bodies of up to 1000 bytes."""
     return shared_server("steps.py", "--nginx", "--server_address", shared_address, "--max_body_bytes", "1000")
-
-
-def assert_error(response: httpx.Response, status: int, message: str) -> None:
-    """Check that an answer is one of the server's JSON errors."""
-    assert response.status_code == status
-    assert response.headers["content-type"] == "application/json"
-    assert response.json() == {"message": message}
-    assert response.headers["x-ms-server-version"].startswith("azmlinfsrv/")
-    assert response.headers["x-ms-run-function-failed"] == "False"
-    assert "nginx/" not in str(response.headers)
 
 
 def parsed(answer: bytes) -> httpx.Response:
@@ -353,44 +326,6 @@ def test_print_nginx_config(nginx: str, tmp_path: Path) -> None:
         [nginx, "-t", "-p", f"{tmp_path}/", "-c", str(path)], capture_output=True, text=True, check=False
     )
     assert check.returncode == 0, check.stderr
-
-
-def test_a_killed_worker_is_a_502(server: StartServer, scripts: Path, internal: str, tmp_path: Path) -> None:
-    """The client of a worker that is killed gets a JSON 502 with its id, whose line is nginx's; then all is well."""
-    running = server(scripts / "steps.py", "--nginx", "--server_address", internal)
-    held = Held(running, tmp_path)
-    (worker,) = parts(running)[1].children()
-    worker.kill()
-    response = held.release()
-    assert_error(response, 502, "The server cannot be reached, or ended before it answered")
-    assert UUID.fullmatch(response.headers["x-request-id"])
-    assert ask(running, "sleep", seconds=0).status_code == 200
-    assert running.stdout.count('"POST /score HTTP/1.1" 502') == 1
-    assert json.loads(ask(running, "pid").text) != worker.pid
-
-
-def test_a_server_that_does_not_answer(nginx: str, tmp_path: Path) -> None:
-    """When the server gives no answer in time, nginx answers a JSON 504."""
-    with tempfile.TemporaryDirectory() as folder, ReservedPort() as port, socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        settings = Settings(nginx=True, server_address=f"127.0.0.1:{silent.getsockname()[1]}")
-        text = render(settings, Site((f"127.0.0.1:{port.number}",), 64, modules=find(nginx).modules))
-        assert "proxy_read_timeout 1000s;" in text
-        path = Path(folder) / "nginx.conf"
-        path.write_text(text.replace("proxy_read_timeout 1000s;", "proxy_read_timeout 1s;"))
-        command = [nginx, "-p", f"{folder}/", "-c", str(path)]
-        running = RunningServer(command, port.number, tmp_path, server_environment({}))
-        running.wait_until(lambda: _connects(port.number))
-        response = running.client.post("/score", content=b"{}", headers={"x-request-id": "slow"})
-        assert running.stop() == 0
-    assert_error(response, 504, "The server did not answer in time")
-    assert response.headers["x-request-id"] == "slow"
-
-
-def _connects(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize(

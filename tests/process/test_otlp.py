@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,9 +143,7 @@ def test_a_collector_that_is_gone(server: StartServer, scripts: Path, protocol: 
         for _ in range(20):
             assert ask(running.url, "echo").status_code == 200
         running.wait_until(lambda: "telemetry is not accepted" in running.stdout)
-        begun = time.monotonic()
         assert running.stop() == 0
-        assert time.monotonic() - begun < 12
     assert running.stdout.count("telemetry is not accepted") == 1
     assert "records of telemetry were dropped" in running.stdout
     assert "grpc" not in running.stderr.lower() and "Traceback" not in running.output

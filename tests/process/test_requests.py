@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.process.asking import ask
+from tests.process.asking import PATIENCE_S, ask
 from tests.process.conftest import SharedServer
 from tests.servers import RunningServer
 
@@ -113,7 +113,7 @@ def pieces(size: int) -> Iterator[bytes]:
 def test_a_body_over_the_limit(limited: RunningServer, declared: bool) -> None:
     """A body over the limit is a 413 in JSON that the client can read, and a closed connection."""
     content = b" " * 5_000_000 if declared else pieces(5_000_000)
-    response = httpx.post(f"{limited.url}/score", content=content, trust_env=False)
+    response = httpx.post(f"{limited.url}/score", content=content, timeout=PATIENCE_S, trust_env=False)
     assert "200000" in assert_is_error(response, 413)
     assert response.headers["connection"] == "close"
 
@@ -131,7 +131,7 @@ def test_a_body_over_the_default_limit(shared_server: SharedServer) -> None:
 
 def test_a_header_block_over_the_limit(limited: RunningServer) -> None:
     """A header block over its limit is a 431 in JSON that the client can read, and a closed connection."""
-    response = httpx.get(f"{limited.url}/", headers={"X-Big": "x" * 50_000}, trust_env=False)
+    response = httpx.get(f"{limited.url}/", headers={"X-Big": "x" * 50_000}, timeout=PATIENCE_S, trust_env=False)
     assert_is_error(response, 431)
     assert response.headers["connection"] == "close"
 

@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.ports import ReservedPort
-from tests.servers import RunningServer, server_environment
+from tests.servers import START_S, RunningServer, server_environment
 
 pytestmark = pytest.mark.process
 
@@ -39,14 +38,14 @@ def occupied() -> Iterator[int]:
 
 
 def command(*arguments: str, module: str = "azmlinfsrv") -> subprocess.CompletedProcess[str]:
-    """Return what the command did, without waiting for more than a few seconds."""
+    """Return what the command did, which may not take for ever."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         env=server_environment({}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=START_S,
         check=False,
     )
 
@@ -136,13 +135,10 @@ def test_worker_count_of_the_environment(server: StartServer) -> None:
 @pytest.mark.parametrize("hosting", ["gunicorn", "single"])
 @pytest.mark.parametrize("which", ["port", "health_port"])
 def test_a_port_in_use(server: StartServer, occupied: int, hosting: str, which: str) -> None:
-    """A port that somebody listens on stops the start within 5 s, with a line that names it."""
-    started = time.monotonic()
+    """A port that somebody listens on stops the start, with a line that names it."""
     arguments = ["--hosting", hosting, f"--{which}", str(occupied)]
     running = server(FINE, *arguments, env={"SEPERATE_HEALTH_ENDPOINT": "true"}, wait=False)
-    code = running.wait_exit(5)
-    assert time.monotonic() - started < 5
-    assert code not in (0, None)
+    assert running.wait_exit() == 1
     (line,) = [line for line in running.output.splitlines() if "in use" in line]
     assert str(occupied) in line
     assert "Traceback" not in running.output
@@ -162,7 +158,7 @@ def test_a_port_that_is_free_again(server: StartServer) -> None:
 def is_healthy(port: int) -> bool:
     """Return whether a server answers on the port."""
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text == "Healthy"
+        return httpx.get(f"http://127.0.0.1:{port}/", timeout=START_S, trust_env=False).text == "Healthy"
     except httpx.TransportError:
         return False
 

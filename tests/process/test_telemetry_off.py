@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.conftest import StartServer
@@ -27,7 +26,8 @@ OWN = {f"azmlinfsrv.telemetry.{name}" for name in ("envelopes", "insights", "jso
 
 def seen(server: StartServer, **env: str) -> dict[str, Any]:
     """Return what a script sees in a server with these variables."""
-    answer: dict[str, Any] = httpx.post(f"{server(SCRIPT, env=env).url}/score", content="1", trust_env=False).json()
+    running = server(SCRIPT, env=env)
+    answer: dict[str, Any] = running.client.post("/score", content="1").json()
     return answer
 
 

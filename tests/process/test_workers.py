@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import statistics
 import threading
 import time
 from pathlib import Path
@@ -116,43 +115,36 @@ def test_async_limit(server: StartServer, scripts: Path) -> None:
 # -- a busy worker still answers probes ------------------------------------------------------------------------
 
 
-def probe_ms(server: RunningServer) -> float:
-    """Return how many milliseconds a probe over a new connection takes."""
-    started = time.perf_counter()
+def probe(server: RunningServer) -> None:
+    """Ask for a sign of life over a new connection."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
     connection.request("GET", "/")
     assert connection.getresponse().read() == b"Healthy"
     connection.close()
-    return (time.perf_counter() - started) * 1000
 
 
-@pytest.mark.parametrize("what", ["sleep", "spin"])
+@pytest.mark.parametrize("busy", [False, True], ids=["sleep", "spin"])
 @pytest.mark.parametrize("hosting", ["gunicorn", "single"])
-def test_probes_while_run_is_busy(shared_server: SharedServer, what: str, hosting: str) -> None:
-    """`GET /` is answered while run() sleeps or spins for 2 s, without waiting for it; bench/ measures how soon."""
+def test_probes_while_run_is_busy(shared_server: SharedServer, tmp_path: Path, busy: bool, hosting: str) -> None:
+    """`GET /` is answered while run() sleeps or spins, which ends only after that; bench/ measures how soon."""
     running = shared_server("steps.py", "--hosting", hosting)
-    probe_ms(running)
-    busy = threading.Thread(target=answer_of, args=(running, what), kwargs={"seconds": 2})
-    busy.start()
-    measured = []
-    while busy.is_alive():
-        measured.append(probe_ms(running))
-        busy.join(0.05)
-    assert len(measured) >= 3
-    assert statistics.median(measured) < 500, measured
+    held = Held(running, tmp_path, busy=busy)
+    for _ in range(10):
+        probe(running)
+    assert held.release().json() == "waited"
 
 
 def test_scoring_timeout(server: StartServer, scripts: Path) -> None:
     """SCORING_TIMEOUT_MS ends run(), whether it sleeps or spins, and not the request after it."""
-    running = server(scripts / "steps.py", env={"SCORING_TIMEOUT_MS": "300"})
+    running = server(scripts / "steps.py", env={"SCORING_TIMEOUT_MS": "1500"})
     for what in ("sleep", "spin"):
         started = time.monotonic()
         response = ask(running, what, seconds=30)
-        assert 0.3 <= time.monotonic() - started < 15
+        assert 1.5 <= time.monotonic() - started < 20
         assert response.status_code == 500
-        assert response.json() == {"message": "Scoring timeout after 300 ms"}
+        assert response.json() == {"message": "Scoring timeout after 1500 ms"}
         assert response.headers["x-ms-run-function-failed"] == "True"
-        assert answer_of(running, "sleep", seconds=0.1) == "slept"
+        assert answer_of(running, "sleep", seconds=0) == "slept"
     assert f"Request id: {response.headers['x-request-id']}" in running.stdout
 
 
@@ -203,9 +195,9 @@ def test_reload(server: StartServer, tmp_path: Path) -> None:
 
 def test_a_worker_that_hangs_is_replaced(server: StartServer, scripts: Path) -> None:
     """WORKER_TIMEOUT replaces a worker that gives no sign of life; a long run() is one."""
-    running = server(scripts / "steps.py", env={"WORKER_TIMEOUT": "2"})
+    running = server(scripts / "steps.py", env={"WORKER_TIMEOUT": "4"})
     (before,) = workers(running)
-    assert answer_of(running, "spin", seconds=3) == "spun"
+    assert answer_of(running, "spin", seconds=5) == "spun"
     assert workers(running) == {before}
     os.kill(before, signal.SIGSTOP)
     running.wait_until(lambda: workers(running) - {before})

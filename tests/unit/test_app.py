@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import re
+from typing import Any
 
 import pytest
 
+from azmlinfsrv.access_log import RequestLog
 from azmlinfsrv.app import Application, create_app
 from azmlinfsrv.cors import Cors
 from azmlinfsrv.errors import ProtocolError
+from azmlinfsrv.logs import LineClock
 from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.schema import Swagger
 from azmlinfsrv.settings import Settings
@@ -259,3 +262,42 @@ def test_other_answers_leave_the_connection_open(app: App) -> None:
     """An error of the application is no reason to close the connection."""
     assert app.answer(request("GET", "/nothing")).close is False
     assert app.answer(request("POST", "/score"), Response(500)).close is False
+
+
+class Failing(Swagger):
+    """Describes nothing."""
+
+    def document(self, version: str) -> dict[str, Any]:
+        """Fail."""
+        raise RuntimeError(version)
+
+
+def test_a_defect_is_answered() -> None:
+    """Where a handler fails the client gets 500, and the log has the reason."""
+    reply, log = RecordedReply(), RecordedLog()
+    app = create_app(Failing(Settings(), run), FakeScript().submit, None, "", log)
+    with logged("azmlinfsrv") as messages:
+        app.handle(request("GET", "/swagger.json?version=7"), reply)
+    assert reply.response.status == 500
+    assert "An unexpected internal error" in json.loads(reply.response.body)["message"]
+    assert messages == ["A request could not be handled"]
+    assert log.server == [("/swagger.json", 500, len(reply.response.body))]
+
+
+def test_a_log_that_fails_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters of the user's that raise keep no answer back."""
+
+    def fail(record: logging.LogRecord) -> bool:
+        raise LookupError(record.msg)
+
+    for name in ("azmlinfsrv", "gunicorn.access"):
+        monkeypatch.setattr(logging.getLogger(name), "filters", [fail])
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.INFO)
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    reply = RecordedReply()
+    app = create_app(Swagger(Settings(), run), FakeScript().submit, None, "", RequestLog(LineClock(), None))
+    asked = request("GET", "/swagger.json", x_ms_request_id="old")
+    app.handle(asked, reply)
+    app.sent(asked, 200, 1)
+    assert reply.response.status == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from typing import Any
 
@@ -218,6 +219,19 @@ async def test_repeated_headers(raw: Served) -> None:
 
 
 # -- limits and clients that leave -----------------------------------------------------------------------------
+
+
+async def test_the_time_of_a_request_begins_with_its_last_byte(text: Served) -> None:
+    """How long a client takes for its body is not part of the time that its request took."""
+    received: list[float] = []
+    text.log.server_line = lambda request, *_: received.append(request.received)  # type: ignore[method-assign]
+    server = FakeServer(body(b"a", more=True))
+    running = asyncio.ensure_future(server.run(text.app))
+    await asyncio.sleep(0)
+    before_last = time.perf_counter()
+    server.receive_later(body(b"b"))
+    await running
+    assert received[0] >= before_last
 
 
 async def test_a_body_at_the_limit(text: Served) -> None:

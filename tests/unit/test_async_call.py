@@ -137,10 +137,9 @@ async def test_a_call_that_will_not_be_cancelled() -> None:
                 continue
         ended.set()
 
-    started = asyncio.get_running_loop().time()
     with pytest.raises(RunTimeoutError):
         await call_async(run, {}, 20)
-    assert asyncio.get_running_loop().time() - started < 5
+    assert not ended.is_set()  # nothing but this lets it end
     release.set()
     await asyncio.wait_for(ended.wait(), 10)
 

@@ -178,6 +178,8 @@ def test_the_documented_sample(sources: Sources) -> None:
         ("AML_FLASK_ONE_COMPATIBILITY", "True", "flask_one_compatibility", True),
         ("AML_FLASK_ONE_COMPATIBILITY", "False", "flask_one_compatibility", False),
         ("AZUREML_LOG_LEVEL", "debug", "log_level", "DEBUG"),
+        ("AZUREML_LOG_LEVEL", "WARN", "log_level", "WARNING"),
+        ("AZUREML_LOG_LEVEL", " fatal", "log_level", "CRITICAL"),
         ("AML_APP_INSIGHTS_ENABLED", True, "app_insights_enabled", True),
         ("AML_APP_INSIGHTS_KEY", "k", "app_insights_key", "k"),
         ("AML_APP_INSIGHTS_ENDPOINT", "https://e", "app_insights_endpoint", "https://e"),

@@ -323,6 +323,32 @@ def test_a_broken_stream_breaks_nothing(error: Exception, monkeypatch: pytest.Mo
     assert str(error) in complaints.getvalue()
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_line_that_the_console_cannot_encode_costs_no_other(encoding: str) -> None:
+    """Of lines that are written together, what the console cannot encode is escaped, and all else is as it was."""
+    written = io.BytesIO()
+    handler = LineHandler(io.TextIOWrapper(written, encoding, newline="\n"))
+    for line in ("first\n", "/\u65e5\ud800\n", "third\n"):
+        handler.add_line(line)
+    handler.write_lines()
+    assert written.getvalue() == b"first\n/\\u65e5\\ud800\nthird\n"
+
+
+def raising(record: logging.LogRecord) -> bool:
+    """Fail, as a filter of the user's may."""
+    raise LookupError(f"no such field in {record.msg}")
+
+
+def test_a_filter_that_raises_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a filter raises is on the console, with its message, and not raised where a request depends on it."""
+    complaints = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", complaints)
+    logger = logging.Logger("test")  # noqa: LOG001 - one that nobody else has
+    logger.addFilter(raising)
+    logs.write(logger, logging.INFO, "line %s", "one")
+    assert "LookupError: no such field in line %s" in complaints.getvalue()
+
+
 def test_lines_and_records_of_two_threads_are_all_written() -> None:
     """Nothing is lost or torn where one thread adds lines and another logs."""
     stream = Stream()

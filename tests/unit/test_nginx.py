@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from azmlinfsrv import nginx
+from azmlinfsrv.configuration import load_configuration
 from azmlinfsrv.errors import ConfigurationError
-from azmlinfsrv.nginx import Site, find, parse_version, quote, read_timeout_s, render
+from azmlinfsrv.nginx import Site, find, parse_version, quote, render
 from azmlinfsrv.settings import Settings
 from tests.conftest import RequireProgram
 
 SITE = Site(("127.0.0.1:5001",), 256)
+
+ORIGINS = r"https://www.bing.com, one.test,https://.*\.two\.test$,http://x{2}\.test"
 
 VARIANTS = {
     "default": (Settings(), SITE),
@@ -34,6 +37,9 @@ VARIANTS = {
     "no docs, no version": (Settings(docs_enabled=False, send_server_version=False), SITE),
     "quiet": (Settings(log_level="ERROR"), SITE),
     "critical": (Settings(log_level="CRITICAL"), SITE),
+    "any origin": (Settings(cors_origins="*"), SITE),
+    "origins": (Settings(cors_origins=ORIGINS), SITE),
+    "odd origins": (Settings(cors_origins="https://a\"b;{c}'\\d, (?P<x>a)b, a b#c, (?a)b, \\Ab, (?!c), é,,\t"), SITE),
     "verbose": (Settings(log_level="DEBUG"), SITE),
 }
 
@@ -87,11 +93,15 @@ def test_settings_arrive(settings: Settings, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit_ms", "seconds"), [(3_600_000, 1000), (5000, 1000), (0, 1000), (999_000, 1029), (7_200_000, 7230)]
+    ("variable", "seconds"),
+    [(None, 1000), ("3600000", 3630), ("5000", 1000), ("0", 1000), ("999000", 1029), ("7200000", 7230)],
 )
-def test_read_timeout(limit_ms: int, seconds: int) -> None:
+def test_read_timeout(variable: str | None, seconds: int, tmp_path: Path) -> None:
     """Nginx waits the documented time, and longer where a limit of run() that was set asks for it."""
-    assert read_timeout_s(Settings(scoring_timeout_ms=limit_ms)) == seconds
+    environ = {} if variable is None else {"SCORING_TIMEOUT_MS": variable}
+    configuration = load_configuration({}, environ, str(tmp_path))
+    text = render(configuration.settings, SITE, configuration.sources)
+    assert f"proxy_read_timeout {seconds}s;\n" in text
 
 
 @pytest.mark.parametrize(
@@ -127,7 +137,7 @@ def test_quotes_stay_inside() -> None:
     assert quote('a"; } evil;\\') == '"a\\"; } evil;\\\\"'
 
 
-@pytest.mark.parametrize("word", ["service_name", "hostname", "cors_origins", "app_insights_key", "model_dir"])
+@pytest.mark.parametrize("word", ["service_name", "hostname", "app_insights_key", "model_dir"])
 def test_other_texts_stay_out(word: str) -> None:
     """Settings that nginx has no use for, secrets among them, are not in its configuration."""
     value: dict[str, Any] = {word: "k3y; }"}

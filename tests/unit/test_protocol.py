@@ -219,6 +219,27 @@ def test_errors_of_the_protocol(connection: FakeConnection, data: bytes, status:
     assert connection.script.submitted == []
 
 
+@pytest.mark.parametrize("before", [b"", GET.replace(b"\r\n\r\n", b"\r\nx-request-id: before\r\n\r\n")])
+def test_an_unknown_method_is_logged(connection: FakeConnection, before: bytes) -> None:
+    """The access line of a request that is refused for its method says which method that was, and of what target."""
+    methods = []
+    connection.log.access_line = lambda request, *_: methods.append((request.method, request.target))  # type: ignore[method-assign]
+    if before:
+        connection.receive(before)
+        connection.answers("GET")
+    connection.receive(b"BREW /score?x HTTP/1.1\r\nHost: t\r\n\r\n")
+    (answer,) = connection.answers("GET")
+    assert answer.status == 405 and answer.values("x-request-id") != ["before"]
+    assert methods[-1] == ("BREW", b"/score?x")
+
+
+def test_http_1_0_with_an_upgrade(connection: FakeConnection) -> None:
+    """An offer to upgrade makes no other version of a request: without a Host, and closed after its answer."""
+    connection.receive(b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+    assert connection.answers("GET")[0].status == 200
+    assert connection.transport.has_ended()
+
+
 def test_what_comes_after_an_error_is_dropped(connection: FakeConnection) -> None:
     """After the last answer the client may go on sending for a moment, so that it can read the answer."""
     connection.receive(b"nonsense\r\n\r\n")
@@ -550,6 +571,19 @@ def test_the_time_of_a_pipelined_request_is_its_own(connection: FakeConnection) 
     assert [answer.status for answer in connection.answers("POST", "GET")] == [200, 200]
 
 
+@pytest.mark.parametrize("begun", [GET[:10], post(b"hello")[:-2], post(b"", "", "Expect: 100-continue")[:-2]])
+def test_the_time_of_a_request_does_not_run_while_another_is_answered(connection: FakeConnection, begun: bytes) -> None:
+    """A request that has begun to arrive has its whole time once the one before it is answered."""
+    connection.receive(post(b"1") + begun)
+    connection.pass_time(LIMITS.request_s + 1)
+    connection.script.answer()
+    connection.pass_time(0)
+    assert not connection.transport.has_ended()
+    connection.answers("POST")
+    connection.pass_time(LIMITS.request_s + 1)
+    assert timed_out(connection)
+
+
 @pytest.mark.parametrize("data", [post(b""), post(b"", "", "Connection: close")], ids=["keep-alive", "close"])
 def test_write_timeout(connection: FakeConnection, data: bytes) -> None:
     """A client that takes nothing of its answer for the write timeout is cut off, after its last answer too."""
@@ -614,6 +648,41 @@ def test_a_stop_closes_idle_connections(connection: FakeConnection) -> None:
     connection.answers("GET")
     connection.shared.close_idle()
     assert connection.transport.is_closing() and not connection.transport.is_aborted()
+
+
+@pytest.mark.parametrize("made", ["before", "after"])
+def test_a_stop_answers_a_client_that_has_just_connected(made: str) -> None:
+    """A connection that was accepted around the stop has its first request answered, if that comes soon."""
+    connection = FakeConnection()
+    if made == "after":  # accepted already, but told of only after the stop
+        connection.shared.close_idle(connection.clock() - 1.0)
+        connection.transport, connection.protocol = FakeTransport(), connection.shared()
+        connection.protocol.connection_made(connection.transport)
+    connection.pass_time(0.5)
+    connection.shared.close_idle(connection.clock() - 1.0)
+    assert not connection.transport.is_closing()
+    connection.receive(GET)
+    assert connection.answers("GET")[0].values("connection") == ["close"]
+    assert connection.transport.has_ended()
+
+
+def test_a_stop_does_not_wait_for_a_client_that_says_nothing(connection: FakeConnection) -> None:
+    """A connection on which nothing comes is closed in the end."""
+    connection.pass_time(1.1)
+    connection.shared.close_idle(connection.clock() - 1.0)
+    assert connection.transport.is_closing() and not connection.transport.is_aborted()
+
+
+def test_a_stop_spares_connections_of_late(connection: FakeConnection) -> None:
+    """A connection on which something came or went of late is kept, since a request may be on its way."""
+    connection.receive(GET)
+    connection.answers("GET")
+    connection.pass_time(1.0)
+    connection.shared.close_idle(connection.clock() - 2.0)
+    assert not connection.transport.is_closing()
+    connection.pass_time(1.5)
+    connection.shared.close_idle(connection.clock() - 2.0)
+    assert connection.transport.is_closing()
 
 
 def test_a_stop_waits_for_answers(connection: FakeConnection) -> None:

@@ -21,6 +21,7 @@ from azmlinfsrv.identity import NO_REQUEST
 from azmlinfsrv.runner import STREAM_LIMIT_BYTES, AsyncRunner, Runner, ThreadsRunner
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script
+from tests.unit.http_fakes import logged
 from tests.unit.stage import WAIT_S, Exchange, FakeScript, Io, Signal, Stage
 
 CHUNK = b"x" * 32 * 1024
@@ -313,7 +314,7 @@ def test_the_interrupt_of_a_stop_ends_the_runner(kind: Kind) -> None:
 
     with serving(run_async if kind is ASYNC else run, kind) as stage:
         stage.submit()
-        stage.thread.join(1)
+        stage.thread.join(WAIT_S)
         assert isinstance(stage.ended_by, StopServing)
 
 
@@ -363,7 +364,7 @@ class Source:
             raise
 
     def _checked(self, item: Any) -> Any:
-        if isinstance(item, Exception):
+        if isinstance(item, BaseException):
             self.ended = "failed"
             raise item
         return item
@@ -430,6 +431,31 @@ def test_a_client_that_leaves_closes_its_generator(kind: Kind) -> None:
         source._items = iter(["next"])
         assert stage.ask().chunks == [b"next"]
     assert source.ended == "ended"
+
+
+@every_kind
+@pytest.mark.parametrize("error", [TimeoutError("upstream"), SystemExit(1), asyncio.CancelledError("odd")])
+def test_whatever_ends_a_stream_is_logged(kind: Kind, error: BaseException) -> None:
+    """A stream that ends by a timeout, an exit or a cancellation of its own is broken off, and the log says why."""
+    source = Source(iter(["a", "b", error]))
+    with serving(source.of(kind), kind) as stage, logged("azmlinfsrv", logging.ERROR) as messages:
+        exchange = stage.submit()
+        stage.wait(exchange)
+        assert (exchange.chunks, exchange.ending, stage.runner.pending) == ([b"a", b"b"], "abort", 0)
+        source._items = iter(["next"])
+        assert stage.ask().chunks == [b"next"]
+    assert len(messages) == 1 and type(error).__name__ in messages[0]
+
+
+def test_an_answer_that_comes_after_the_end_is_dropped() -> None:
+    """A scoring thread that outlives the I/O loop fails nowhere."""
+
+    def closed(_: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    completions = Completions()
+    completions.attach(closed)
+    completions.post(print)
 
 
 @every_kind
@@ -594,14 +620,14 @@ def test_a_call_that_takes_too_long(kind: Kind) -> None:
             spin_until(stop)
         return data
 
-    with serving(run, kind, timeout_ms=5000) as stage:
+    with serving(run, kind, timeout_ms=20_000) as stage:
         exchange = stage.submit("slow")
         assert started.wait(WAIT_S)
-        assert stage.runner.check_deadlines(time.perf_counter()) == pytest.approx(5.0, abs=2.5)
-        stage.runner.check_deadlines(time.perf_counter() + 6)
+        assert 0 < stage.runner.check_deadlines(time.perf_counter()) <= 20.0
+        stage.runner.check_deadlines(time.perf_counter() + 21)
         stage.wait(exchange)
         assert exchange.status == 500
-        assert b"Scoring timeout after 5000 ms" in exchange.responses[0].body
+        assert b"Scoring timeout after 20000 ms" in exchange.responses[0].body
         assert stage.ask("quick").status == 200
 
 

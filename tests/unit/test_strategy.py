@@ -18,6 +18,7 @@ from azmlinfsrv.runner import AsyncRunner, Runner, ThreadsRunner
 from azmlinfsrv.script import Script
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.strategy import batch_limits, make_runner
+from tests.unit.http_fakes import logged
 
 pytestmark = pytest.mark.usefixtures("_own_schemas")
 
@@ -103,10 +104,11 @@ def test_settings_win_over_the_decorator() -> None:
     assert batch_limits(script_of(run), Settings(max_batch_size=8)) == BatchLimits(8, 1)
 
 
-def test_a_wait_without_batches_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wait_without_batches_is_warned_of() -> None:
     """A setting that does nothing says so."""
-    assert batch_limits(script_of(plain), Settings(max_batch_wait_ms=3)) is None
-    assert "AZMLINFSRV_MAX_BATCH_WAIT_MS has no effect" in caplog.text
+    with logged("azmlinfsrv.user_script") as messages:
+        assert batch_limits(script_of(plain), Settings(max_batch_wait_ms=3)) is None
+    assert any("AZMLINFSRV_MAX_BATCH_WAIT_MS has no effect" in text for text in messages)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from azmlinfsrv import codec
 from azmlinfsrv.connection_string import TRACK_PATH, Target
 from azmlinfsrv.telemetry.envelopes import Envelopes
 from azmlinfsrv.telemetry.pipeline import BATCH_LIMIT, Delivery
@@ -106,13 +107,13 @@ class Insights:
         """Return JSON, its envelopes joined by commas; a span of the user's code stays what it is."""
         envelopes = self._envelopes
         if isinstance(record, RequestRecord):
-            return b",".join([orjson.dumps(each) for each in envelopes.request(record)])
+            return b",".join([codec.dumps_lossy(each) for each in envelopes.request(record)])
         if isinstance(record, PrintedLine):
-            return orjson.dumps(envelopes.printed(record))
+            return codec.dumps_lossy(envelopes.printed(record))
         if isinstance(record, LogLine):
-            return orjson.dumps(envelopes.log_line(record))
+            return codec.dumps_lossy(envelopes.log_line(record))
         if isinstance(record, ExceptionRecord):
-            return orjson.dumps(envelopes.exception(record))
+            return codec.dumps_lossy(envelopes.exception(record))
         return record
 
     def send(self, batch: Sequence[Any]) -> Delivery:

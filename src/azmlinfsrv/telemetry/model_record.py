@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from azmlinfsrv import codec
 from azmlinfsrv.messages import Request, Response
 
 # Name to type, in the order in which they are written; the schema of Parquet files derives from it.
@@ -146,7 +147,7 @@ def is_sampled(request_id: str, rate: float) -> bool:
 def line(record: RunRecord | CollectedRecord, origin: Origin) -> bytes:
     """Return the row of a record as a line of JSON; what has no value is left out."""
     row = _run_row(record, origin) if isinstance(record, RunRecord) else _collected_row(record, origin)
-    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+    return codec.dumps_lossy(row) + b"\n"
 
 
 def _run_row(record: RunRecord, origin: Origin) -> dict[str, Any]:

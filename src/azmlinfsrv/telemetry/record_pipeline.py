@@ -91,7 +91,10 @@ class RecordPipeline:
             self._report(error)
 
     def _run(self) -> None:
-        self._files.recover()
+        try:
+            self._files.recover()
+        except OSError as error:
+            logger.warning("Model data that was left behind cannot be recovered: %s", error.strerror or error)
         stopping = False
         while not stopping:
             if not self._pause_s and not self._stopping.is_set():  # `stop` wakes, and a batch that is taken clears that

@@ -50,14 +50,15 @@ def spin(seconds):
     return "spun"
 
 
-def wait(started, go, seconds=20):
-    """Say that the call has begun, and wait until it may end."""
+def wait(started, go, seconds=20, busy=False):
+    """Say that the call has begun, and wait until it may end; busy ones compute meanwhile."""
     open(started, "w").close()
     end = time.monotonic() + seconds
     while not os.path.exists(go):
         if time.monotonic() > end:
             return "tired of waiting"
-        time.sleep(0.005)
+        if not busy:
+            time.sleep(0.005)
     return "waited"
 
 

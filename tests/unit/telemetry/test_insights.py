@@ -14,6 +14,7 @@ from azmlinfsrv.connection_string import Target, parse_target
 from azmlinfsrv.telemetry import insights
 from azmlinfsrv.telemetry.insights import Insights
 from azmlinfsrv.telemetry.pipeline import Pipeline
+from azmlinfsrv.telemetry.records import PrintedLine
 from tests.telemetry.ingestion import KEY, Answer, Envelope, Ingestion, refusing_url, wait_until
 from tests.unit.telemetry.samples import SERVICE, exception, log_line, printed, request
 
@@ -58,6 +59,14 @@ def send(pipeline: Pipeline, *records: object) -> None:
     for record in records:
         if pipeline.has_room():
             pipeline.put(record)
+
+
+def test_a_text_that_is_not_utf_8_costs_no_record() -> None:
+    """A lone surrogate that the script prints becomes a question mark."""
+    target = parse_target(KEY, "http://127.0.0.1:1")
+    assert target is not None
+    line = PrintedLine(1, "stdout", "A", "bad \udc80 name", None)
+    assert b"A,bad ? name" in Insights(target, SERVICE, log_response=True).encode(line)
 
 
 def test_records_of_all_kinds_arrive(start: Callable[..., Pipeline], ingestion: Ingestion) -> None:

@@ -8,7 +8,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,7 @@ def test_at_overload_records_are_dropped_at_once(caplog: pytest.LogCaptureFixtur
     for number in range(5000):
         collection.record(asked(body, request_id=f"id-{number}"), answered())
     assert not collection.collect("inputs", "c", "x" * 9000, "list")
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < STOP_S
     assert queue.held_bytes <= 100_000
     assert 5000 - 12 < collection.dropped <= 5001
     warnings = [record for record in caplog.records if "is dropped" in record.getMessage()]
@@ -253,21 +252,3 @@ def test_a_folder_of_somebody_else_is_refused(temporary: Path) -> None:
     folder.symlink_to(temporary / "elsewhere")
     with pytest.raises(ConfigurationError, match="belongs to somebody else"):
         make_model_data(to_blob(), [])
-
-
-def test_cost_of_a_record(tmp_path: Path) -> None:
-    """Handing a record over takes microseconds, whatever the size of the bodies."""
-    collection = made(collecting(tmp_path))
-    request, response = asked(b"x" * 100_000), answered(body=b"y" * 100_000)
-
-    def best_of(function: Callable[[], None]) -> float:
-        times = []
-        for _ in range(200):
-            started = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    assert best_of(lambda: collection.record(request, response)) < 100e-6
-    collection.start()
-    collection.stop(STOP_S)

@@ -55,6 +55,20 @@ def test_a_call_has_every_documented_field() -> None:
     }
 
 
+def test_a_text_that_is_not_utf_8_costs_no_record() -> None:
+    """A lone surrogate, as the name of a file may have it, becomes a question mark."""
+    response = answered(500)
+    response.error = "FileNotFoundError: \udc80.bin"
+    assert row(asked(), response)["error"] == "FileNotFoundError: ?.bin"
+
+
+def test_a_record_refers_to_the_bodies() -> None:
+    """A record copies nothing, whatever the size of the bodies: handing it over costs the same."""
+    request, response = asked(b"x" * 100_000), answered(body=b"y" * 100_000)
+    record = run_record(request, response, 100_000)
+    assert record.input is request.body and record.output is response.body
+
+
 @pytest.mark.parametrize("status", [400, 404, 500])
 def test_a_failed_call_has_its_message(status: int) -> None:
     """What the client was told is the error, unless what the script raised is known."""

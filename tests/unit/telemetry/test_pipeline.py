@@ -213,7 +213,7 @@ def test_close_is_bounded_where_the_other_side_is_gone(make: Callable[..., Pipel
     wait_until(lambda: backend.batches)
     begun = time.monotonic()
     pipeline.close(PATIENCE_S)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < PATIENCE_S
     assert (pipeline.sent, pipeline.dropped) == (0, 1000)
 
 
@@ -234,7 +234,7 @@ def test_close_does_not_wait_for_what_hangs(make: Callable[..., Pipeline], backe
     begun = time.monotonic()
     pipeline.close(0.2)
     hold.set()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < PATIENCE_S
     assert pipeline.dropped == 15
 
 

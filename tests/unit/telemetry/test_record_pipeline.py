@@ -184,6 +184,23 @@ def test_a_record_that_has_no_line(files: FakeFiles, queue: RecordQueue, pipelin
     assert (queue.held_records, queue.held_bytes, queue.dropped) == (0, 0, 1)
 
 
+def test_a_folder_that_cannot_be_listed_ends_nothing(
+    files: FakeFiles, queue: RecordQueue, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where what was left behind cannot be looked for, the log says so, and records are written."""
+
+    def fail() -> None:
+        raise OSError(errno.EMFILE, "no descriptor is left")
+
+    monkeypatch.setattr(files, "recover", fail)
+    pipeline = RecordPipeline(queue, line, files)
+    pipeline.start()
+    queue.put("a", 10)
+    pipeline.stop(WAIT_S)
+    assert files.lines == [b"a"]
+    assert "Model data that was left behind cannot be recovered: no descriptor is left" in caplog.messages
+
+
 def test_a_defect_of_the_writer_ends_nothing(
     files: FakeFiles, queue: RecordQueue, pipeline: RecordPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

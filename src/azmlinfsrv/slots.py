@@ -13,7 +13,7 @@ logger = logging.getLogger("azmlinfsrv")
 _ROOM = 64
 
 
-class Supervision:
+class Slots:
     """Runs in the arbiter, before the workers are forked and after they have ended.
 
     Args:
