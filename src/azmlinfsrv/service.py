@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 
 from azmlinfsrv.acceptor import Acceptor, Load
 from azmlinfsrv.app import Application
-from azmlinfsrv.boot import Loaded, make_app, make_log, make_runner
+from azmlinfsrv.boot import Loaded, make_app, make_log
 from azmlinfsrv.logs import LineClock, line_handlers
 from azmlinfsrv.protocol import Connections
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.sockets import BACKLOG, PROXY_LAST_IDLE_S
+from azmlinfsrv.strategy import make_runner
 from azmlinfsrv.telemetry.life import WorkerTelemetry
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 from azmlinfsrv.wire import Limits
@@ -68,7 +69,7 @@ class Service:
         self._loop = new_loop()
         self._heartbeat = heartbeat
         self._telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)
-        self._runner = make_runner(loaded, settings)
+        self._runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits)
         self._thread = threading.Thread(target=self._run_io, name="io", daemon=True)
         self._started = threading.Event()
         self._failure: BaseException | None = None

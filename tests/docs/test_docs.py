@@ -169,7 +169,8 @@ def test_scripts_of_pages_are_served(page: Path, port: int, tmp_path: Path) -> N
             if "from pydantic" in block.text:
                 body = next(each for each in blocks(page) if each.language == "json").text.encode()
             url, headers = f"http://127.0.0.1:{port}/score", {"Content-Type": "application/json"}
-            request = urllib.request.Request(url, body, headers if "from pydantic" in block.text else {})
+            takes_json = "from pydantic" in block.text or "@input_schema" in block.text
+            request = urllib.request.Request(url, body, headers if takes_json else {})
             with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - our own server
                 assert response.status == 200
 
