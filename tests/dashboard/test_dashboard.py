@@ -25,7 +25,7 @@ from tests.servers import RunningServer
 # What Prometheus adds to every sample of a target.
 TARGET = {"job", "instance"}
 QUERIES = [(panel.title, query) for panel in panels() for query in panel.queries]
-# What a server without drops has no value of.
+# What a server without drops and batches has no value of.
 EMPTY = {"Telemetry dropped", "Rows in a batch"}
 SCRIPTS = Path(__file__).resolve().parents[1] / "process" / "scripts"
 
