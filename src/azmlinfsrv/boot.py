@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from azmlinfsrv import capture, compat, decorated, logs
 from azmlinfsrv.access_log import JsonRequestLog, RequestLog
 from azmlinfsrv.app import Application, Submit, create_app
-from azmlinfsrv.asgi import ScoringApp
 from azmlinfsrv.batching import BatchLimits
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.cors import Cors
@@ -33,6 +32,7 @@ from azmlinfsrv.telemetry.life import TRACES_S, WorkerTelemetry
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
+    from azmlinfsrv.asgi import ScoringApp
     from azmlinfsrv.telemetry.model_data import ModelData
     from azmlinfsrv.telemetry.observer import Observer
 
@@ -355,6 +355,8 @@ def read_docs_page() -> bytes:
 
 def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:
     """Return the ASGI application that serves the script."""
+    from azmlinfsrv.asgi import ScoringApp
+
     runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits)
     metrics = make_metrics(settings)
     app = make_app(loaded, settings, runner, make_log(settings, LineClock(), None), metrics)

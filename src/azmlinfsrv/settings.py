@@ -17,6 +17,7 @@ from typing import Any
 from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
 from azmlinfsrv.setting import Row, row
+from azmlinfsrv.thread_limits import ThreadSettings
 
 DEFAULT_APP_ROOT = "/var/azureml-app"
 
@@ -27,7 +28,7 @@ _GROUPS = (_SCRIPT, _NETWORK, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEMETRY)
 
 
 @dataclass(frozen=True)
-class Settings(BatchSettings, ModelDataSettings):
+class Settings(BatchSettings, ThreadSettings, ModelDataSettings):
     """The settings of one server; never changed after the start."""
 
     entry_script: str | None = row(
