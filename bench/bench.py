@@ -1,4 +1,4 @@
-"""Compares this server with the released one in one run: alternating, several rounds, medians.
+"""Compares this server with the released one only: as in compare.py, and probes while `run()` is busy.
 
 Only ratios within one run count: absolute figures drift with the machine.
 """
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--release", required=True, help="Python of the environment of the released server")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="length of each load")
-    parser.add_argument("--output", type=Path, default=HERE / "results.md")
+    parser.add_argument("--output", type=Path, default=HERE / "released.md")
     options = parser.parse_args()
     systems = [
         System("released server 1.5.1", [str(Path(options.release).absolute()), "-m", "azureml_inference_server_http"]),
@@ -180,8 +180,8 @@ def main() -> None:
     ]
     figures = measure(systems, options.rounds, options.seconds)
     page = (
-        "# Results\n\n"
-        f"Made by `scripts/bench --rounds {options.rounds} --seconds {options.seconds}`, "
+        "# Against the released server\n\n"
+        f"Made by `python bench/bench.py --rounds {options.rounds} --seconds {options.seconds}`, "
         f"{os.cpu_count()} processors, Python {sys.version.split()[0]}, client and server on one machine, "
         "default logging to a file, one worker, a trivial `run()`.\n"
         "Only the ratios count; they are the median and the range of the rounds.\n\n"

@@ -95,9 +95,9 @@ def measure(rounds: int, seconds: int) -> tuple[Figures, SlowLoad]:
                 for name in names[turn:] + names[:turn]:
                     note(name, servers[name], connections, TURN)
             for name in (DIRECT, NGINX) if number % 2 else (NGINX, DIRECT):
-                note(name, servers[name], LOADS[0], WITHOUT)
-                with slow.present(servers[name].port):
-                    note(name, servers[name], LOADS[0], WITH)
+                for what in (WITHOUT, WITH) if number // 2 % 2 else (WITH, WITHOUT):
+                    with slow.present(servers[name].port) if what is WITH else contextlib.nullcontext():
+                        note(name, servers[name], LOADS[0], what)
     return figures, slow
 
 

@@ -140,7 +140,7 @@ class Client:
 
     def median_ms(self, work: Work, seconds: float) -> float:
         """Return the median time of the requests that fit in some seconds, three at the least, in ms."""
-        taken = []
+        taken: list[float] = []
         end = time.perf_counter() + seconds
         while len(taken) < 3 or time.perf_counter() < end:
             begun = time.perf_counter()

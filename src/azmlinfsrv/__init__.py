@@ -1,7 +1,7 @@
 """Serves a scoring script (``init()`` and ``run()``) over HTTP.
 
 `rawhttp`, `AMLRequest` and `AMLResponse` are imported at their first use, because they need Flask; `Array` and
-`Frame` annotate arrays and data frames of a typed ``run()``.
+`Frame` annotate arrays and data frames of a typed ``run()``; `batched` has it called with several requests at a time.
 """
 
 import importlib
@@ -12,8 +12,9 @@ from azmlinfsrv._version import __version__
 if TYPE_CHECKING:
     from azmlinfsrv.api import AMLRequest, AMLResponse, rawhttp
     from azmlinfsrv.arrays import Array, Frame
+    from azmlinfsrv.batching import batched
 
-__all__ = ["AMLRequest", "AMLResponse", "Array", "Frame", "__version__", "rawhttp"]
+__all__ = ["AMLRequest", "AMLResponse", "Array", "Frame", "__version__", "batched", "rawhttp"]
 
 if not TYPE_CHECKING:  # type checkers see the imports above, and mistakes in names
     _MODULES = {
@@ -21,6 +22,7 @@ if not TYPE_CHECKING:  # type checkers see the imports above, and mistakes in na
         "AMLResponse": "azmlinfsrv.api",
         "Array": "azmlinfsrv.arrays",
         "Frame": "azmlinfsrv.arrays",
+        "batched": "azmlinfsrv.batching",
         "rawhttp": "azmlinfsrv.api",
     }
 

@@ -9,31 +9,30 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from azmlinfsrv import allocation, capture, compat, decorated, logs
+from azmlinfsrv import capture, compat, decorated, logs
 from azmlinfsrv.access_log import JsonRequestLog, RequestLog
 from azmlinfsrv.app import Application, Submit, create_app
-from azmlinfsrv.asgi import ScoringApp
+from azmlinfsrv.batching import BatchLimits
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.cors import Cors
 from azmlinfsrv.environment import VERSION_VARIABLE, app_insights_target
 from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError, StopServing
-from azmlinfsrv.inputs import input_parser
 from azmlinfsrv.logs import LineClock
 from azmlinfsrv.messages import Request, Response
-from azmlinfsrv.runner import AsyncRunner, Runner, ThreadsRunner
+from azmlinfsrv.runner import Runner
 from azmlinfsrv.schema import Swagger
-from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script, Style, call_init, import_paths, load_script, model_tree, user_traceback
 from azmlinfsrv.settings import Settings
+from azmlinfsrv.strategy import batch_limits, make_runner
 from azmlinfsrv.telemetry import collector_names
 from azmlinfsrv.telemetry.board import Board
 from azmlinfsrv.telemetry.life import TRACES_S, WorkerTelemetry
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
+    from azmlinfsrv.asgi import ScoringApp
     from azmlinfsrv.telemetry.model_data import ModelData
     from azmlinfsrv.telemetry.observer import Observer
 
@@ -52,6 +51,7 @@ class Loaded(NamedTuple):
         init_s: how long ``init()`` took.
         model_data: collects inputs and outputs; not started.
         observer: is told what happens; None where no telemetry is wanted.
+        limits: what a batch may be; None where requests are scored one by one.
     """
 
     script: Script
@@ -60,6 +60,7 @@ class Loaded(NamedTuple):
     init_s: float
     model_data: ModelData | None = None
     observer: Observer | None = None
+    limits: BatchLimits | None = None
 
 
 def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
@@ -88,7 +89,7 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
     model_data = _model_data(settings)
     collector_names.install(model_data.collect if model_data else None, os.environ)
     try:
-        script = load_script(settings)
+        script, limits = _load_script(settings)
     except ScriptError as error:
         _log_load_error(error)
         _log_model_tree(settings.model_dir)
@@ -111,7 +112,12 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
     if observer is not None:
         observer.watch_logging()  # a basicConfig(force=True) of the script's has ended it
         observer.is_text = script.style is Style.JSON_TEXT
-    return Loaded(script, swagger, captured.drain, init_s, model_data, observer)
+    return Loaded(script, swagger, captured.drain, init_s, model_data, observer, limits)
+
+
+def _load_script(settings: Settings) -> tuple[Script, BatchLimits | None]:
+    script = load_script(settings)
+    return script, batch_limits(script, settings)
 
 
 def load_or_exit(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
@@ -298,49 +304,6 @@ def _log_model_tree(model_dir: str | None) -> None:
             logger.info("%s", line)
 
 
-def make_runner(loaded: Loaded, settings: Settings) -> Runner:
-    """Return the runner for the script: the asyncio one for an ``async def run()``, else one or more threads."""
-    script = loaded.script
-    needs_flask = script.uses_flask or script.style is Style.RAW
-    context, flask_request = _flask(settings, script) if needs_flask else (None, _no_flask)
-    tell = loaded.observer.exception if loaded.observer is not None else None
-    if script.style in (Style.SCHEMA, Style.TYPED):
-        allocation.keep_freed(os.environ)
-    scorer = Scorer(script, input_parser(script, flask_request), context, tell)
-    runner = _runner(scorer, loaded, settings)
-    if loaded.observer is not None:
-        runner.enter = loaded.observer.enter
-    elif settings.log_format == "json":
-        from azmlinfsrv.telemetry import current
-
-        runner.enter = current.enter
-    return runner
-
-
-def _runner(scorer: Scorer, loaded: Loaded, settings: Settings) -> Runner:
-    timeouts = settings.scoring_timeout_ms, settings.write_timeout_ms
-    if loaded.script.is_async:
-        return AsyncRunner(scorer, *timeouts, loaded.drain, limit=settings.async_limit)
-    if settings.worker_threads > 1:
-        return ThreadsRunner(scorer, *timeouts, loaded.drain, threads=settings.worker_threads)
-    return Runner(scorer, *timeouts, loaded.drain)
-
-
-_Context = Callable[[Request], AbstractContextManager[None]]
-
-
-def _flask(settings: Settings, script: Script) -> tuple[_Context, Callable[[Request], Any]]:
-    from azmlinfsrv.flask_bridge import FlaskBridge
-
-    bridge = FlaskBridge(settings.flask_one_compatibility, awaitable=script.is_async)
-    return bridge.context, bridge.request
-
-
-def _no_flask(_: Request) -> Any:
-    message = "the script does not use Flask"
-    raise RuntimeError(message)
-
-
 def make_metrics(settings: Settings) -> WorkerMetrics | None:
     """Return what counts the requests of a server that is one process, or None where that is off."""
     if not settings.metrics_enabled:
@@ -360,7 +323,7 @@ def make_app(
     app = create_app(loaded.swagger, submit, cors, version, log, docs, metrics, loaded.observer)
     if metrics is not None:
         runner.metrics = metrics
-        metrics.serve(app.paths, runner.slots, loaded.init_s)
+        metrics.serve(app.paths, runner.slots, loaded.init_s, runner.max_batch_size)
     return app
 
 
@@ -392,7 +355,9 @@ def read_docs_page() -> bytes:
 
 def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:
     """Return the ASGI application that serves the script."""
-    runner = make_runner(loaded, settings)
+    from azmlinfsrv.asgi import ScoringApp
+
+    runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits)
     metrics = make_metrics(settings)
     app = make_app(loaded, settings, runner, make_log(settings, LineClock(), None), metrics)
     telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)

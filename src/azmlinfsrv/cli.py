@@ -22,6 +22,7 @@ from azmlinfsrv.script import import_paths
 from azmlinfsrv.setting import Row
 from azmlinfsrv.settings import Settings, rows
 from azmlinfsrv.sockets import bind, ports
+from azmlinfsrv.thread_limits import own_thread_limits
 
 USAGE_FAILURE = 1
 STARTUP_FAILURE = 3
@@ -166,6 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             logger.warning("The config file %s does not exist or is empty.", named)
         os.environ.update(script_environment(configuration, os.environ, transport))
         print_start(configuration)
+        _limit_threads(configuration.settings)
         _serve(configuration)
     except UsageError as error:
         logger.error("Error!")  # noqa: TRY400 - the lines of release 1.5.1
@@ -218,6 +220,18 @@ def print_start(configuration: Configuration) -> None:
         return
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _limit_threads(settings: Settings) -> None:
+    """Tell the numerical libraries that the script will load how many threads to start."""
+    if not settings.thread_limits_enabled:
+        return
+    workers = settings.worker_count if _uses_gunicorn(settings.hosting) else 1
+    limits = own_thread_limits(workers, settings.worker_threads, os.environ)
+    os.environ.update(limits)
+    if limits:
+        variables = ", ".join(f"{name}={value}" for name, value in limits.items())
+        logger.info("Threads of numerical libraries are limited in each worker: %s", variables)
 
 
 def _serve(configuration: Configuration) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime
-import decimal
 import enum
 import json
 import sys
@@ -112,8 +111,6 @@ def default(value: Any) -> Any:
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, decimal.Decimal):
-        return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
     if isinstance(value, (uuid.UUID, datetime.timedelta)):
         return str(value)
     for name, replace in _LIBRARIES:
@@ -124,6 +121,13 @@ def default(value: Any) -> Any:
         return value.isoformat()
     message = f"Object of type {type(value).__name__} is not JSON serializable"
     raise TypeError(message)
+
+
+def _from_decimal(value: Any, decimal: Any) -> Any:
+    """Return an integer as one, and any other decimal as a float."""
+    if not isinstance(value, decimal.Decimal):
+        return _UNKNOWN
+    return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
 
 
 def _from_pydantic(value: Any, pydantic: Any) -> Any:
@@ -162,4 +166,10 @@ def _base64(data: bytes) -> str:
 
 _UNKNOWN = object()
 # The libraries whose values JSON can be made to hold; looked for only where they are imported already.
-_LIBRARIES = (("pydantic", _from_pydantic), ("pandas", _from_pandas), ("numpy", _from_numpy))
+# Who has a value of one of these has imported it, and the server need not.
+_LIBRARIES = (
+    ("decimal", _from_decimal),
+    ("pydantic", _from_pydantic),
+    ("pandas", _from_pandas),
+    ("numpy", _from_numpy),
+)

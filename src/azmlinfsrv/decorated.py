@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from types import FunctionType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from azmlinfsrv.conversions import quicken
 from azmlinfsrv.errors import BadInputError
@@ -44,8 +44,15 @@ def functions_of(run: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
             pending += getattr(function, "__dict__", {}).values()
 
 
-def parameter_types(run: Callable[..., Any]) -> dict[str, Any]:
-    """Return the inference-schema type of each parameter that has one."""
+class _Declared(NamedTuple):
+    """What ``@input_schema`` says of one parameter."""
+
+    type: Any
+    is_converted: bool
+    is_optional: bool
+
+
+def _declared(run: Callable[..., Any]) -> dict[str, _Declared]:
     found = {}
     for function in functions_of(run):
         code = getattr(function, "__code__", None)
@@ -53,7 +60,8 @@ def parameter_types(run: Callable[..., Any]) -> dict[str, Any]:
             continue
         cells = _cells(function)
         if "param_name" in cells and "param_type" in cells:
-            found[cells["param_name"]] = cells["param_type"]
+            converted, optional = cells.get("convert_to_provided_type", True), cells.get("optional", False)
+            found[cells["param_name"]] = _Declared(cells["param_type"], bool(converted), bool(optional))
     return found
 
 
@@ -101,6 +109,40 @@ def is_pandas(part: Any) -> bool:
 
 def _is_own(part: Any, module: str, name: str) -> bool:
     return type(part) is getattr(sys.modules.get(f"inference_schema.parameter_types.{module}"), name, None)
+
+
+def parameter_types(run: Callable[..., Any]) -> dict[str, Any]:
+    """Return the inference-schema type of each parameter that has one."""
+    return {name: declared.type for name, declared in _declared(run).items()}
+
+
+class ParameterConverter:
+    """Converts the arguments of ``run()`` as inference-schema does within its call.
+
+    inference-schema leaves what is converted as it is when it sees it again. Optional arguments are left to it: it
+    asks for their truth, which arrays do not have.
+
+    Args:
+        run: the decorated function.
+    """
+
+    def __init__(self, run: Callable[..., Any]) -> None:
+        declared = {name: each for name, each in _declared(run).items() if each.is_converted}
+        self._types = {name: each.type for name, each in declared.items() if not each.is_optional}
+        self._optional = [name for name, each in declared.items() if each.is_optional]
+        self._convert = sys.modules[_DECORATORS]._deserialize_input_argument
+
+    def __call__(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments, converted; raises what inference-schema does."""
+        types = self._types
+        return {
+            name: self._convert(value, types[name], name) if name in types else value
+            for name, value in arguments.items()
+        }
+
+    def is_complete(self, arguments: dict[str, Any]) -> bool:
+        """Return whether these arguments have nothing that is left to inference-schema."""
+        return not any(arguments[name] for name in self._optional)
 
 
 def check_columns(run: Callable[..., Any]) -> None:

@@ -95,6 +95,10 @@ class FlaskBridge:
         with self._app.request_context(wsgi_environ(request)):
             yield
 
+    def without_request(self) -> AbstractContextManager[Any]:
+        """Return a context in which ``flask.current_app`` works, but no request is there."""
+        return self._app.app_context()
+
     def request(self, _: Request) -> flask.Request:
         """Return the Flask request of the context that is open."""
         return flask.request._get_current_object()  # type: ignore[attr-defined,no-any-return]  # a LocalProxy

@@ -93,6 +93,7 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
         if self.cfg.preload_app:
             if loaded.model_data is not None:
                 loaded.model_data.flush()  # what init() collected is written once, and not by every worker
+            gc.collect()  # what is frozen is never collected, garbage of init() included
             gc.freeze()
         return loaded, self._configuration.settings
 

@@ -37,7 +37,7 @@ class Request:
         is_aborted: whether its streamed answer was broken off.
         response: its answer; set only where telemetry wants to know.
         taken: `time.perf_counter` when a scoring thread took it from the queue; 0 where it did not, or nobody measures.
-        run_s: how long ``run()`` took, failed or not; 0 where it was not called.
+        run_s: how long ``run()`` took, failed or not; 0 where it was not called, or another of its batch has it.
         timed_out: whether ``run()`` took too long.
     """
 

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from azmlinfsrv import capture
+from azmlinfsrv.completions import CallSoon, Completions
 from azmlinfsrv.deadline import Deadline
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.messages import ClientGoneError, Gate, Request, Response
@@ -30,48 +31,12 @@ STREAM_LIMIT_BYTES = 256 * 1024
 _LONGEST_WAIT_S = 3600.0
 
 Done = Callable[[Request, Response], None]
-_Job = tuple[Request, Done]
-CallSoon = Callable[..., Any]
+Job = tuple[Request, Done]
 Drain = Callable[[], None]
 
 
 def _nothing(*_: Any) -> None:
     pass
-
-
-class Completions:
-    """Calls that the scoring threads hand to the I/O loop; all that wait are made at one wake-up.
-
-    Nothing is delivered before `attach`.
-    """
-
-    def __init__(self) -> None:
-        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._call_soon: CallSoon | None = None
-        self._awake = False
-
-    def attach(self, call_soon_threadsafe: CallSoon | None) -> None:
-        """Say how the I/O loop is woken, or None when it is gone."""
-        self._call_soon = call_soon_threadsafe
-
-    def post(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Have a function called on the I/O thread; called on any thread."""
-        self._calls.append((function, arguments))
-        call_soon = self._call_soon
-        if not self._awake and call_soon is not None:
-            self._awake = True
-            with contextlib.suppress(RuntimeError):  # the loop has just been closed: stopped already
-                call_soon(self._deliver)
-
-    def _deliver(self) -> None:
-        self._awake = False
-        calls = self._calls
-        while calls:
-            function, arguments = calls.popleft()
-            try:
-                function(*arguments)
-            except Exception:
-                logger.exception("An answer could not be handed over")
 
 
 class Runner:
@@ -91,17 +56,19 @@ class Runner:
         enter: called in the thread or task that scores a request, before it does; or None.
         metrics: counts calls and streams, or None.
         slots: number of calls at a time.
+        max_batch_size: most rows of a batch; 0 where requests are scored one by one.
     """
 
     slots = 1
+    max_batch_size = 0
 
     def __init__(self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing) -> None:
         self._drain = drain
         self._scorer = scorer
         self._timeout_ms = timeout_ms
         self._write_timeout_s = write_timeout_ms / 1000
-        self._gathered: list[_Job] = []
-        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._gathered: list[Job] = []
+        self._jobs: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._deadlines: list[Deadline] = []
         self._pending = 0
         self.answered = 0
@@ -137,7 +104,7 @@ class Runner:
             self.metrics.submitted(len(jobs))
         self._pass_on(jobs)
 
-    def _pass_on(self, jobs: list[_Job]) -> None:
+    def _pass_on(self, jobs: list[Job]) -> None:
         self._jobs.put(jobs)
 
     @property
@@ -180,23 +147,27 @@ class Runner:
         deadline = Deadline(self._timeout_ms, by_signal=in_main_thread)
         undo = deadline.install()
         self._deadlines.append(deadline)
-        get, call, post, drain = self._jobs.get, deadline.call, self.completions.post, self._drain
-        score, enter = self._scorer.score if self.metrics is None else self._measured, self.enter
         try:
-            while (jobs := get()) is not None:
-                for request, done in jobs:
-                    capture.enter_request(request.ids.request_id)
-                    if enter is not None:
-                        enter(request)
-                    response = score(request, call)
-                    post(self._complete, request, response, done)
-                    if response.stream is not None:
-                        self._pump(request, response.stream)
-                    drain()
-                jobs = request = done = response = None  # type: ignore[assignment]  # a large body must not live on
+            self._work(deadline.call)
         finally:
             self._deadlines.remove(deadline)
             undo()
+
+    def _work(self, call: Call) -> None:
+        """Score on the calling thread until `stop`; `call` calls functions within their deadline."""
+        get, post, drain, enter = self._jobs.get, self.completions.post, self._drain, self.enter
+        score = self._scorer.score if self.metrics is None else self._measured
+        while (jobs := get()) is not None:
+            for request, done in jobs:
+                capture.enter_request(request.ids.request_id)
+                if enter is not None:
+                    enter(request)
+                response = score(request, call)
+                post(self._complete, request, response, done)
+                if response.stream is not None:
+                    self._pump(request, response.stream)
+                drain()
+            jobs = request = done = response = None  # type: ignore[assignment]  # a large body must not live on
 
     def _measured(self, request: Request, call: Call) -> Response:
         request.taken = time.perf_counter()
@@ -264,7 +235,7 @@ class ThreadsRunner(Runner):
         self._threads = self.slots = threads
         self._stopped: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-    def _pass_on(self, jobs: list[_Job]) -> None:
+    def _pass_on(self, jobs: list[Job]) -> None:
         """Queue each job for itself: the threads share them."""
         for job in jobs:
             self._jobs.put([job])
@@ -301,13 +272,13 @@ class AsyncRunner(Runner):
     ) -> None:
         super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
         self._limit = self.slots = limit
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[Job] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._interrupt: StopServing | None = None
 
-    def _pass_on(self, jobs: list[_Job]) -> None:
+    def _pass_on(self, jobs: list[Job]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
             self._loop.call_soon_threadsafe(self._accept, jobs)
 
@@ -338,7 +309,7 @@ class AsyncRunner(Runner):
         while self._tasks and self._interrupt is None:
             await asyncio.wait(self._tasks, timeout=_LONGEST_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
 
-    def _accept(self, jobs: list[_Job]) -> None:
+    def _accept(self, jobs: list[Job]) -> None:
         self._waiting += jobs
         self._start_waiting()
 

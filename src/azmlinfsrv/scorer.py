@@ -85,7 +85,7 @@ class Scorer:
         except BaseException as error:  # noqa: BLE001 - the border to user code
             request.run_s = time.perf_counter() - started
             return self.raised(request, error)
-        return self.succeeded(request, result, started)
+        return self.succeeded(request, result, time.perf_counter() - started)
 
     async def score_async(self, request: Request, timeout_ms: int) -> Response:
         """Return the answer of a script with an ``async def run()``, in the running loop.
@@ -108,15 +108,15 @@ class Scorer:
                 except Exception as error:  # noqa: BLE001 - the border to user code
                     request.run_s = time.perf_counter() - started
                     return self.raised(request, error)
-                return self.succeeded(request, result, started)
+                return self.succeeded(request, result, time.perf_counter() - started)
         except ServerError as error:
             return self.failure(request, error)
         except Exception as error:  # noqa: BLE001 - the border of the request
             return self._internal_error(request, error)
 
-    def succeeded(self, request: Request, result: Any, started: float) -> Response:
-        """Return the response for what ``run()`` returned; `started` is a `time.perf_counter`."""
-        request.run_s = elapsed_s = time.perf_counter() - started
+    def succeeded(self, request: Request, result: Any, elapsed_s: float) -> Response:
+        """Return the response for what ``run()`` returned after so many seconds."""
+        request.run_s = elapsed_s
         try:
             response = (
                 outputs.stream_response(result) if isinstance(result, Started) else self._response(request, result)

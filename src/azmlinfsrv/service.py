@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 
 from azmlinfsrv.acceptor import Acceptor, Load
 from azmlinfsrv.app import Application
-from azmlinfsrv.boot import Loaded, make_app, make_log, make_runner
+from azmlinfsrv.boot import Loaded, make_app, make_log
 from azmlinfsrv.logs import LineClock, line_handlers
 from azmlinfsrv.protocol import Connections
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.sockets import BACKLOG, PROXY_LAST_IDLE_S
+from azmlinfsrv.strategy import make_runner
 from azmlinfsrv.telemetry.life import WorkerTelemetry
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 from azmlinfsrv.wire import Limits
@@ -30,6 +31,8 @@ TICK_S = 0.25
 _LEAVING = 1000
 # How long a worker that ends keeps connections without a request: whoever sends one more gets its answer.
 _LAST_IDLE_S = 1.0
+# Within this time after the last socket was closed, every connection that was taken is known.
+_SETTLE_S = 0.02
 # The arbiter kills at the end of the graceful timeout: telemetry is done before, or takes this long at the most.
 _STOP_MARGIN_S = 0.5
 _STOP_TELEMETRY_S = 1.0
@@ -66,7 +69,7 @@ class Service:
         self._loop = new_loop()
         self._heartbeat = heartbeat
         self._telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)
-        self._runner = make_runner(loaded, settings)
+        self._runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits)
         self._thread = threading.Thread(target=self._run_io, name="io", daemon=True)
         self._started = threading.Event()
         self._failure: BaseException | None = None
@@ -75,7 +78,7 @@ class Service:
         self._connections: Connections | None = None
         self._stop_by = self._hold_until = 0.0
         self._hold_s = PROXY_LAST_IDLE_S if settings.nginx else _LAST_IDLE_S
-        self._stopping = self._replaced = False
+        self._stopping = self._replaced = self._settled = False
         self._served = False
 
     def run(self) -> None:
@@ -220,7 +223,7 @@ class Service:
             connections.close_idle(now - self._hold_s)
         if late:
             connections.abort_all()
-        if late or (self._runner.pending == 0 and not connections.open):
+        if late or (self._settled and self._runner.pending == 0 and not connections.open):
             self._runner.stop()
         if now >= self._stop_by + 1 and not self._served:
             self._stop_telemetry()
@@ -237,12 +240,19 @@ class Service:
             app.health.ready = False  # of what is behind nginx another worker takes over: a stop begins with nginx
 
     def _close_servers(self) -> None:
-        """Take no more connections."""
+        """Take no more connections; those that the loop has taken, but told nobody of yet, are still served."""
+        if not self._servers:
+            return
         for server in self._servers:
             server.close()
         self._servers.clear()
         if self._load is not None:
             self._load.withdraw()
+        self._loop.call_later(_SETTLE_S, self._settle)
+
+    def _settle(self) -> None:
+        self._settled = True
+        self._tick_once()
 
 
 def flush_logs() -> None:

@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
 from azmlinfsrv.setting import Row, row
+from azmlinfsrv.thread_limits import ThreadSettings
 
 DEFAULT_APP_ROOT = "/var/azureml-app"
 
@@ -26,7 +28,7 @@ _GROUPS = (_SCRIPT, _NETWORK, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEMETRY)
 
 
 @dataclass(frozen=True)
-class Settings(ModelDataSettings):
+class Settings(BatchSettings, ThreadSettings, ModelDataSettings):
     """The settings of one server; never changed after the start."""
 
     entry_script: str | None = row(
@@ -393,4 +395,4 @@ def rows() -> Mapping[str, Row]:
 
 def _place(field: dataclasses.Field[Any]) -> tuple[int, bool]:
     """Return where a setting stands: by its group, and there the settings of their own modules last."""
-    return _GROUPS.index(field.metadata["spec"].group), field.name in ModelDataSettings.__dataclass_fields__
+    return _GROUPS.index(field.metadata["spec"].group), field.name not in Settings.__annotations__

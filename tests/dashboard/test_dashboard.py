@@ -25,8 +25,8 @@ from tests.servers import RunningServer
 # What Prometheus adds to every sample of a target.
 TARGET = {"job", "instance"}
 QUERIES = [(panel.title, query) for panel in panels() for query in panel.queries]
-# What a server without drops has no value of.
-EMPTY = {"Telemetry dropped"}
+# What a server without drops and batches has no value of.
+EMPTY = {"Telemetry dropped", "Rows in a batch"}
 SCRIPTS = Path(__file__).resolve().parents[1] / "process" / "scripts"
 
 
@@ -35,7 +35,7 @@ def exposed() -> dict[str, set[str]]:
     """The names of the samples that `/metrics` has, each with its labels."""
     board = Board(1, 1)
     metrics = WorkerMetrics(board, board.take())
-    metrics.serve(["/score"], 1, 0.0)
+    metrics.serve(["/score"], 1, 0.0, max_batch_size=8)
     names: dict[str, set[str]] = {
         f"{PREFIX}{metric.name}{suffix}": set(metric.labels) | ({"le"} if suffix == "_bucket" else set())
         for metric in METRICS

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
-NAMES = ["diabetes", "digits_image", "iris_typed", "stream", "wine_schema"]
+NAMES = ["batched_forest", "diabetes", "digits_image", "iris_typed", "stream", "wine_schema"]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -72,6 +72,12 @@ def ask(running: RunningServer, page: Page, project: Path) -> httpx.Response:
     return answer
 
 
+def expect_batched_forest(text: str) -> None:
+    """One flower's species, and how many of the trees say so."""
+    answer = json.loads(text)
+    assert answer["species"] == "setosa" and 0.5 < answer["share"] <= 1
+
+
 def expect_diabetes(text: str) -> None:
     """Two patients' progression, on the data set's scale."""
     answer = json.loads(text)
@@ -106,6 +112,7 @@ def expect_iris_typed(text: str) -> None:
 
 
 EXPECT = {
+    "batched_forest": expect_batched_forest,
     "diabetes": expect_diabetes,
     "digits_image": expect_digits_image,
     "iris_typed": expect_iris_typed,

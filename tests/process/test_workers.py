@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -59,6 +60,51 @@ def test_worker_preload(server: StartServer, scripts: Path, tmp_path: Path) -> N
     seen = both_workers(running)
     assert trace.read_text().split() == [str(running.process.pid)]
     assert seen == workers(running)
+
+
+def test_preload_frees_what_init_left(server: StartServer) -> None:
+    """Garbage of init() is collected before the fork: what is frozen to be shared would stay for ever."""
+    script = """
+    import weakref
+
+    class Node:
+        pass
+
+    def init():
+        global left
+        node = Node()
+        node.itself = node
+        left = weakref.ref(node)
+
+    def run(data):
+        return {"is_gone": left() is None}
+    """
+    running = server(script, env={"WORKER_PRELOAD": "true"})
+    assert running.client.post("/score", json={}).json() == {"is_gone": True}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a worker's own memory is read from /proc")
+def test_preload_shares_a_model_of_many_objects(server: StartServer) -> None:
+    """A model of 100 MB in a million lists stays shared, also when the garbage collector has run in a worker."""
+    script = """
+    import gc
+
+    def init():
+        global model
+        model = [[number] for number in range(1_000_000)]
+
+    def run(data):
+        gc.collect()
+        return model[0]
+    """
+    running = server(script, env={"WORKER_COUNT": "2", "WORKER_PRELOAD": "true"})
+    running.wait_until(lambda: len(workers(running)) == 2)
+    for _ in range(20):
+        assert running.client.post("/score", json={}).json() == [0]
+    for worker in map(psutil.Process, workers(running)):
+        memory = worker.memory_full_info()
+        assert memory.rss > 100e6
+        assert memory.uss < 50e6
 
 
 def test_worker_threads(server: StartServer, scripts: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import azureml.contrib.services.aml_response
 import azureml_inference_server_http
 import azureml_inference_server_http.api.aml_request
 import azureml_inference_server_http.log_config
-from azmlinfsrv import AMLRequest, AMLResponse, rawhttp
+from azmlinfsrv import AMLRequest, AMLResponse, batched, rawhttp
 from azureml.contrib.services.aml_request import AMLRequest as ContribRequest
 from azureml.contrib.services.aml_request import rawhttp as contrib_rawhttp
 from azureml.contrib.services.aml_response import AMLResponse as ContribResponse
@@ -59,6 +59,12 @@ def run_released(request: ReleasedRequest) -> ReleasedResponse:
     return ReleasedResponse(request.path, 404)
 
 
+@batched(max_batch_size=8, max_wait_ms=2.5)
+def run_batch(inputs: list[str]) -> list[int]:
+    """Answer several requests; the decorator keeps the function's type."""
+    return [len(text) for text in inputs]
+
+
 def stream(data: bytes) -> Iterator[bytes]:
     """Yield an answer."""
     yield data
@@ -75,6 +81,7 @@ def check() -> None:
     assert (type(flask_request), type(flask_response)) == (AMLRequest, AMLResponse)
     same: list[type[AMLRequest]] = [ContribRequest, ReleasedRequest]
     assert all(each is AMLRequest for each in same)
+    assert assert_type(run_batch(["a", "bc"]), list[int]) == [1, 2]
     assert run_contrib(request).status_code == HTTPStatus.OK
     assert run_released(request).status_code == HTTPStatus.NOT_FOUND
     assert azureml.contrib.services.aml_request.rawhttp is rawhttp

@@ -30,7 +30,7 @@ def metrics() -> WorkerMetrics:
     """The metrics of a worker that has counted something of everything."""
     board = Board(2, 1)
     made = WorkerMetrics(board, board.take())
-    made.serve({"/score"}, 1, 0.5)
+    made.serve({"/score"}, 1, 0.5, max_batch_size=8)
     scored = request("POST", "/score", b"{}")
     scored.taken, scored.run_s = 1.0, 0.001
     made.submitted(1)

@@ -20,9 +20,12 @@ UP, STARTED, RSS_BYTES, CPU_S, CPU_BEFORE_S, INIT_S, RUN_SLOTS = range(7)
 SUBMITTED, STREAMS_BEGUN, STREAMS_ENDED, DISCONNECTED, TIMEOUTS = range(7, 12)
 # What the worker has to do, while it takes connections; else 0.
 LOAD = 12
+# Most rows of a batch, and the requests in batches that run; 0 where requests are scored one by one.
+BATCH_LIMIT, BATCHED = 13, 14
 QUEUE_HISTOGRAM = 16
 RUN_HISTOGRAM = QUEUE_HISTOGRAM + HISTOGRAM_CELLS
-COUNTERS = RUN_HISTOGRAM + HISTOGRAM_CELLS
+BATCH_HISTOGRAM = RUN_HISTOGRAM + HISTOGRAM_CELLS
+COUNTERS = BATCH_HISTOGRAM + HISTOGRAM_CELLS
 
 # Counters that are found by a name and the value of a label.
 COUNTER_LIMIT = 24

@@ -12,6 +12,9 @@ PREFIX = "azmlinfsrv_"
 # Upper bounds of the buckets of every duration, in seconds; one more has no bound.
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
+# The same of batches, in rows: as many.
+BOUNDS_ROWS = tuple(float(1 << power) for power in range(len(BOUNDS_S)))
+
 
 class Metric(NamedTuple):
     """One metric.
@@ -21,12 +24,14 @@ class Metric(NamedTuple):
         kind: its type.
         labels: names of its labels.
         help: one sentence.
+        bounds: upper bounds of the buckets of a histogram.
     """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
     help: str
+    bounds: tuple[float, ...] = BOUNDS_S
 
     @property
     def unit(self) -> str:
@@ -49,6 +54,13 @@ REQUEST_DURATION = Metric(
 )
 QUEUE_DURATION = Metric("queue_duration_seconds", "histogram", (), "Time that requests waited for run().")
 RUN_DURATION = Metric("run_duration_seconds", "histogram", (), "Time that run() took.")
+BATCH_SIZE = Metric(
+    "batch_size",
+    "histogram",
+    (),
+    "Rows of each batch that run() was given; only where requests are scored in batches.",
+    BOUNDS_ROWS,
+)
 REQUEST_BYTES = Metric("request_body_bytes_total", "counter", ("route",), "Bytes of bodies received.")
 RESPONSE_BYTES = Metric("response_body_bytes_total", "counter", ("route",), "Bytes of bodies sent.")
 IN_FLIGHT = Metric(
@@ -96,6 +108,7 @@ METRICS = (
     REQUEST_DURATION,
     QUEUE_DURATION,
     RUN_DURATION,
+    BATCH_SIZE,
     REQUEST_BYTES,
     RESPONSE_BYTES,
     IN_FLIGHT,

@@ -14,7 +14,7 @@ from time import perf_counter
 from azmlinfsrv.messages import Request
 from azmlinfsrv.telemetry import board as layout
 from azmlinfsrv.telemetry.board import Board, Key
-from azmlinfsrv.telemetry.catalogue import BOUNDS_S
+from azmlinfsrv.telemetry.catalogue import BOUNDS_ROWS, BOUNDS_S
 
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
@@ -81,18 +81,21 @@ class WorkerMetrics:
             assert other is not None, "the first row of the table"  # noqa: S101
         return other + _BUCKETS
 
-    def serve(self, routes: Collection[str], run_slots: int, init_s: float) -> None:
+    def serve(self, routes: Collection[str], run_slots: int, init_s: float, max_batch_size: int = 0) -> None:
         """Say that this worker serves from now on.
 
         Args:
             routes: paths that are known; requests to others are counted together.
             run_slots: number of calls of ``run()`` at a time.
             init_s: how long ``init()`` took.
+            max_batch_size: most rows of a batch; 0 where requests are scored one by one.
         """
         self._routes = routes
         cells, start = self._cells, self._base
         cells[start + layout.RUN_SLOTS] = run_slots
         cells[start + layout.INIT_S] = init_s
+        cells[start + layout.BATCH_LIMIT] = max_batch_size
+        cells[start + layout.BATCHED] = 0
         cells[start + layout.STARTED] = time.time()
         self.sample()
         cells[start + layout.UP] = 1
@@ -106,6 +109,18 @@ class WorkerMetrics:
     def submitted(self, count: int) -> None:
         """Count requests that wait for ``run()`` from now on: those that one turn of the I/O loop brought."""
         self._cells[self._submitted] += count
+
+    def batch_begun(self, requests: int, rows: int) -> None:
+        """Count a batch that ``run()`` is given."""
+        cells, at = self._cells, self._base + layout.BATCH_HISTOGRAM
+        cells[at] += rows
+        cells[at + 1 + bisect_left(BOUNDS_ROWS, rows)] += 1
+        cells[self._base + layout.BATCHED] += requests
+
+    def batch_ended(self, requests: int, timeouts: int) -> None:
+        """Count the requests of a batch as no longer within ``run()``, and those that timed out beside its first."""
+        self._cells[self._base + layout.BATCHED] -= requests
+        self._cells[self._base + layout.TIMEOUTS] += timeouts
 
     def finished(self, request: Request, status: int, sent_bytes: int) -> None:
         """Count a request whose answer is complete, with the times it took if a scoring thread took it.

@@ -41,7 +41,6 @@ class Otlp:
         service: what all telemetry has in common.
         environ: the standard variables.
         readings: returns the metrics of this moment (see `otlp_records.Reading`), or None.
-        bounds: upper bounds of the buckets of their histograms.
     """
 
     name = "OTLP"
@@ -53,9 +52,7 @@ class Otlp:
         service: Service,
         environ: Mapping[str, str],
         readings: Readings | None = None,
-        bounds: Sequence[float] = (),
     ) -> None:
-        self._bounds = bounds
         self._service = service
         self._environ = environ
         self._readings = readings
@@ -121,7 +118,7 @@ class Otlp:
         """Send the metrics of this moment, if there are any."""
         readings = list(self._readings()) if METRICS in self._exporters and self._readings is not None else []
         if readings:
-            self._export(METRICS, self._make.metrics_data(readings, self._bounds, self._started_ns))
+            self._export(METRICS, self._make.metrics_data(readings, self._started_ns))
 
     def close(self) -> None:
         """Send the metrics for the last time, and give the connections up."""

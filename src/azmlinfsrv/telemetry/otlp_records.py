@@ -69,13 +69,14 @@ Attributes = dict[str, Any]
 
 
 class Described(Protocol):
-    """What a metric is: its name in Prometheus' form, its type, the names of its labels."""
+    """What a metric is: its name in Prometheus' form, its type, the names of its labels, the bounds of its buckets."""
 
     name: str
     kind: str
     labels: tuple[str, ...]
     help: str
     unit: str
+    bounds: tuple[float, ...]
 
 
 class Reading(Protocol):
@@ -154,10 +155,10 @@ class Maker:
         message = record.failure.message or record.failure.type_name
         return self._log(record.time_ns, logging.ERROR, message, attributes, record.origin)
 
-    def metrics_data(self, readings: Iterable[Reading], bounds: Sequence[float], started_ns: int) -> MetricsData:
-        """Return metrics, cumulative since a time; `bounds` are those of all histograms."""
+    def metrics_data(self, readings: Iterable[Reading], started_ns: int) -> MetricsData:
+        """Return metrics, cumulative since a time."""
         now_ns = time.time_ns()
-        metrics = [_metric(reading, bounds, started_ns, now_ns) for reading in readings]
+        metrics = [_metric(reading, started_ns, now_ns) for reading in readings]
         scope = ScopeMetrics(_SCOPE, metrics, "")
         return MetricsData([ResourceMetrics(self._resource, [scope], "")])
 
@@ -224,7 +225,7 @@ def _exception_attributes(failure: Failure) -> Attributes:
     }
 
 
-def _metric(reading: Reading, bounds: Sequence[float], started_ns: int, now_ns: int) -> Metric:
+def _metric(reading: Reading, started_ns: int, now_ns: int) -> Metric:
     """Return a metric by the rules of "Prometheus and OpenMetrics Compatibility": without ``_total`` and the unit."""
     metric = reading.metric
     unit = {"seconds": "s", "bytes": "By"}.get(metric.unit, "")
@@ -235,7 +236,7 @@ def _metric(reading: Reading, bounds: Sequence[float], started_ns: int, now_ns: 
     ]
     cumulative = AggregationTemporality.CUMULATIVE
     if metric.kind == "histogram":
-        histograms = [_histogram(each, cells, bounds, started_ns, now_ns) for each, cells in labels]
+        histograms = [_histogram(each, cells, metric.bounds, started_ns, now_ns) for each, cells in labels]
         return Metric(name, metric.help, unit, Histogram(histograms, cumulative))
     numbers = [NumberDataPoint(each, started_ns, now_ns, value) for each, value in labels]
     data = Sum(numbers, cumulative, is_monotonic=True) if metric.kind == "counter" else Gauge(numbers)

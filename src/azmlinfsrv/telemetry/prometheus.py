@@ -11,14 +11,13 @@ from itertools import accumulate
 
 from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.telemetry.board import Key
-from azmlinfsrv.telemetry.catalogue import BOUNDS_S, PREFIX
+from azmlinfsrv.telemetry.catalogue import PREFIX, Metric
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 from azmlinfsrv.telemetry.readings import Reading, Value, read
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-_BOUNDS = [*(str(bound) for bound in BOUNDS_S), "+Inf"]
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
@@ -74,14 +73,14 @@ def _lines(reading: Reading, *, openmetrics: bool) -> Iterator[str]:
         if isinstance(value, float):
             yield f"{name}{{{labels}}} {_number(value)}" if labels else f"{name} {_number(value)}"
         else:
-            yield from _histogram(name, labels, value)
+            yield from _histogram(name, metric, labels, value)
 
 
-def _histogram(name: str, labels: str, cells: Value) -> Iterator[str]:
+def _histogram(name: str, metric: Metric, labels: str, cells: Value) -> Iterator[str]:
     assert not isinstance(cells, float)  # noqa: S101 - says the type
     counts = list(accumulate(cells[1:]))
     before = f"{labels}," if labels else ""
-    for bound, count in zip(_BOUNDS, counts, strict=True):
+    for bound, count in zip([*map(str, metric.bounds), "+Inf"], counts, strict=True):
         yield f'{name}_bucket{{{before}le="{bound}"}} {_number(count)}'
     after = f"{{{labels}}}" if labels else ""
     yield f"{name}_count{after} {_number(counts[-1])}"

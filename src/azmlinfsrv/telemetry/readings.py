@@ -97,7 +97,9 @@ def _scoring(board: Board, starts: list[int]) -> list[Reading]:
     def total(cell: int) -> float:
         return sum(cells[start + cell] for start in starts)
 
+    batches = [_one(catalogue.BATCH_SIZE, histogram(layout.BATCH_HISTOGRAM))] if total(layout.BATCH_LIMIT) else []
     return [
+        *batches,
         _one(catalogue.QUEUE_DURATION, histogram(layout.QUEUE_HISTOGRAM)),
         _one(catalogue.RUN_DURATION, histogram(layout.RUN_HISTOGRAM)),
         _one(catalogue.TIMEOUTS, total(layout.TIMEOUTS)),
@@ -129,9 +131,10 @@ def _workers(board: Board, starts: list[int]) -> list[Reading]:
             continue
         in_flight = max(cells[start + layout.SUBMITTED] - scored_requests(board, start), 0.0)
         run_slots = cells[start + layout.RUN_SLOTS]
+        running = cells[start + layout.BATCHED] if cells[start + layout.BATCH_LIMIT] else run_slots
         for metric, value in (
             (catalogue.IN_FLIGHT, in_flight),
-            (catalogue.QUEUE_DEPTH, max(in_flight - run_slots, 0.0)),
+            (catalogue.QUEUE_DEPTH, max(in_flight - running, 0.0)),
             (catalogue.RUN_SLOTS, run_slots),
             (catalogue.STREAMS_OPEN, cells[start + layout.STREAMS_BEGUN] - cells[start + layout.STREAMS_ENDED]),
             (catalogue.WORKER_START, cells[start + layout.STARTED]),

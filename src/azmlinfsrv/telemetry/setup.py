@@ -11,7 +11,6 @@ from azmlinfsrv.connection_string import Target
 from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.settings import Settings, rows
 from azmlinfsrv.telemetry import current
-from azmlinfsrv.telemetry.catalogue import BOUNDS_S
 from azmlinfsrv.telemetry.observer import Observer
 from azmlinfsrv.telemetry.pipeline import Backend, Pipeline
 from azmlinfsrv.telemetry.records import Service
@@ -53,7 +52,7 @@ def make_observer(
         from azmlinfsrv.telemetry import otlp
 
         _require("OTLP", otlp.missing_packages(), "otlp")
-        backends.append(otlp.Otlp(service, environ, readings, BOUNDS_S))
+        backends.append(otlp.Otlp(service, environ, readings))
     pipelines = [Pipeline(backend) for backend in backends]
 
     from azmlinfsrv.telemetry import spans

@@ -30,6 +30,7 @@ class Described(NamedTuple):
     labels: tuple[str, ...]
     help: str
     unit: str
+    bounds: tuple[float, ...] = (0.1, 0.5)
 
 
 class Reading(NamedTuple):
@@ -71,7 +72,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        pipeline = Pipeline(Otlp(SERVICE, os.environ, lambda: READINGS, (0.1, 0.5)))
+        pipeline = Pipeline(Otlp(SERVICE, os.environ, lambda: READINGS))
         pipeline.start()
         started.append(pipeline)
         return pipeline
