@@ -107,7 +107,6 @@ class RequestParser:
             self._head = None
         self._starts_with_data = whole = not self.receiving
         self.begun = False
-        self._messages, self._last = 0, None
         if not self.receiving:
             self.receiving = True
             self._raw_bytes = 0
@@ -128,6 +127,8 @@ class RequestParser:
         self._deliver(request, True)
 
     def _parse(self, data: bytes) -> None:
+        """Have llhttp parse, and count the requests that begin."""
+        self._messages, self._last = 0, None
         while data:
             try:
                 self._parser.feed_data(data)
