@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -15,6 +16,9 @@ from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.service import Service
 from azmlinfsrv.sockets import BACKLOG, bind, ports
+from azmlinfsrv.telemetry.board import Board
+from azmlinfsrv.telemetry.metrics import WorkerMetrics
+from azmlinfsrv.worker_state import WorkerState
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -39,13 +43,17 @@ def run(configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> 
         logger.warning("WORKER_COUNT is %d, but a single process serves.", settings.worker_count)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_now)
+    board = Board(1, 1)
+    slot = board.take()
+    state = WorkerState(board, slot)
+    state.begin(os.getpid(), time.monotonic())
     loaded = boot.load_or_exit(configuration)
     wakeups = socket.socketpair()
     for end in wakeups:
         end.setblocking(False)
     readable = wakeups[0].fileno() if os.name == "posix" else None
-    metrics = boot.make_metrics(settings)
-    service = Service(loaded, settings, sockets, asyncio.new_event_loop, lambda: None, readable, metrics)
+    metrics = WorkerMetrics(board, slot) if settings.metrics_enabled else None
+    service = Service(loaded, settings, sockets, asyncio.new_event_loop, lambda: None, readable, metrics, state)
     descriptor = signal.set_wakeup_fd(wakeups[1].fileno())
     handlers = {signal.SIGTERM: lambda *_: service.stop(), signal.SIGINT: _stop_now}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from typing import Any
 
 import uvloop
@@ -15,6 +16,7 @@ from azmlinfsrv.errors import StopServing
 from azmlinfsrv.service import Service
 from azmlinfsrv.telemetry.board import WANTED
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
+from azmlinfsrv.worker_state import WorkerState
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -38,6 +40,8 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def init_process(self) -> None:
         """Load and serve; then a second signal must not break into the end of the process."""
+        self._state = WorkerState(self.app.slots.board, self.slot)
+        self._state.begin(os.getpid(), time.monotonic())
         try:
             super().init_process()
         finally:
@@ -56,6 +60,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self._beat,
             self.PIPE[0],
             WorkerMetrics(board, self.slot) if settings.metrics_enabled else None,
+            self._state,
         )
         if self.slot is not None and board.cells[WANTED] > 1:
             self._service.take_turns(Load(board, self.slot))
