@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -40,6 +41,8 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def init_process(self) -> None:
         """Load and serve; then a second signal must not break into the end of the process."""
+        if self.app.health is not None:
+            self.app.health.leave_to_parent()
         self._state = WorkerState(self.app.slots.board, self.slot)
         self._state.begin(os.getpid(), time.monotonic())
         try:
@@ -51,6 +54,8 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def run(self) -> None:
         """Serve until a signal says to stop; called by gunicorn in the main thread."""
         loaded, settings = self.wsgi
+        faulthandler.disable()
+        faulthandler.enable(2)  # again: gunicorn took SIGABRT, which has it write where native code hangs
         board = self.app.slots.board
         self._service = Service(
             loaded,

@@ -225,7 +225,7 @@ def test_a_member_that_is_scored_again_is_given_up_alone(stuck: Stuck) -> None:
     def run(data):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as users write it
         if len(data) > 1:
             raise ValueError
-        return stuck.run_batch(data)
+        return [stuck.work(each) for each in data]
 
     with serving(run) as stage:
         exchanges = stage.submit_together("a", "stuck", "c")
