@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from azmlinfsrv import capture
 from azmlinfsrv.batch_scorer import BatchScorer, Member
 from azmlinfsrv.batching import BatchLimits, Company, Line
+from azmlinfsrv.deadline import Deadline, Job
 from azmlinfsrv.messages import Request, Response
-from azmlinfsrv.runner import Job, Runner, ThreadsRunner
-from azmlinfsrv.scorer import Call
+from azmlinfsrv.runner import Runner, ThreadsRunner
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -47,18 +49,19 @@ class BatchRunner(Runner):
         """Queue jobs together: what arrived together is there together."""
         self._jobs.put(jobs)
 
-    def _work(self, call: Call) -> None:
-        while (batch := self._gather(call)) is not None:
-            self._score(batch, call)
+    def _work(self, deadline: Deadline) -> None:
+        while (batch := self._gather(deadline)) is not None:
+            self._score(batch, deadline)
             del batch  # a large body must not live on
+            deadline.held = deadline.jobs = ()
 
-    def _gather(self, call: Call) -> list[Member] | None:
+    def _gather(self, deadline: Deadline) -> list[Member] | None:
         """Return the next batch, once there is one; None once the runner stops and nothing is left."""
         line = self._line
         with self._turn:
             self._receive(0)
             while True:
-                self._admit(call)
+                self._admit(deadline)
                 if not line:
                     if self._is_stopping:
                         return None
@@ -84,27 +87,34 @@ class BatchRunner(Runner):
         except queue.Empty:
             pass
 
-    def _admit(self, call: Call) -> None:
+    def _admit(self, deadline: Deadline) -> None:
         """Convert the inputs of as many requests as the next batch can have."""
         line, raw = self._line, self._raw
+        deadline.blocks_all = True  # whose turn it is holds the others up
         while raw and not line.is_full:
             request, done = raw.popleft()
+            deadline.jobs = ((request, done),)
             self._enter(request)
-            member = self._batches.admit(request, done, call)
+            member = self._batches.admit(request, done, deadline.call)
             if isinstance(member, Member):
                 line.add(member)
             else:
                 request.taken = time.perf_counter()
                 self.completions.post(self._complete, request, member, done)
+        deadline.blocks_all, deadline.jobs = False, ()
+
+    def _unanswered(self) -> list[Job]:
+        return [*super()._unanswered(), *self._raw, *_jobs(self._line)]
 
     def _enter(self, request: Request) -> None:
         capture.enter_request(request.ids.request_id)
         if self.enter is not None:
             self.enter(request)
 
-    def _score(self, batch: list[Member], call: Call) -> None:
+    def _score(self, batch: list[Member], deadline: Deadline) -> None:
         metrics, count, rows = self.metrics, len(batch), sum(member.rows for member in batch)
         taken = time.perf_counter()
+        deadline.held = _jobs(batch)
         for member in batch:
             member.request.taken = taken
         if count > 1 and logger.isEnabledFor(logging.DEBUG):
@@ -112,8 +122,13 @@ class BatchRunner(Runner):
             logger.debug("Batch of %d requests with %d rows: %s", count, rows, ids)
         if metrics is not None:
             self.completions.post(metrics.batch_begun, count, rows)
+
+        def enter(members: Sequence[Member]) -> None:
+            deadline.jobs = _jobs(members)
+            self._enter(members[0].request)
+
         try:
-            self._batches.score(batch, call, self._enter, self._answer)
+            self._batches.score(batch, deadline.call, enter, functools.partial(self._answer, deadline))
         finally:
             if metrics is not None:
                 timeouts = sum(member.request.timed_out and not member.request.run_s for member in batch)
@@ -126,11 +141,16 @@ class BatchRunner(Runner):
             run_s = batch[0].request.run_s
             self.company.ended(time.perf_counter(), taken + run_s, run_s, count, waiting)
 
-    def _answer(self, member: Member, response: Response) -> None:
+    def _answer(self, deadline: Deadline, member: Member, response: Response) -> None:
         self.completions.post(self._complete, member.request, response, member.done)
         if response.stream is not None:
-            self._pump(member.request, response.stream)
+            deadline.jobs = _jobs([member])
+            self._pump(member.request, response.stream, deadline.call)
 
 
 class BatchThreadsRunner(BatchRunner, ThreadsRunner):
     """Scores several batches at a time, in threads."""
+
+
+def _jobs(members: Iterable[Member]) -> list[Job]:
+    return [(member.request, member.done) for member in members]

@@ -11,12 +11,12 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from azmlinfsrv import outputs
+from azmlinfsrv.deadline import Done
 from azmlinfsrv.decorated import ParameterConverter
 from azmlinfsrv.errors import RunTimeoutError, ServerError, StopServing
 from azmlinfsrv.inputs import Parse
 from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.rows import BatchResultError, Joiner, ListJoiner, RowJoiner
-from azmlinfsrv.runner import Done
 from azmlinfsrv.scorer import Call, Scorer
 from azmlinfsrv.script import Script, Style
 
@@ -44,7 +44,7 @@ class Member(NamedTuple):
 
 
 Answer = Callable[[Member, Response], None]
-Enter = Callable[[Request], None]
+Enter = Callable[[Sequence[Member]], None]
 
 
 class BatchScorer:
@@ -98,10 +98,10 @@ class BatchScorer:
         Args:
             batch: the requests.
             call: calls a function with keyword arguments, within the deadline.
-            enter: says whose request the calling thread works on.
+            enter: says whose requests the calling thread works on.
             answer: takes the answer of a request.
         """
-        enter(batch[0].request)
+        enter(batch)
         started = time.perf_counter()
         try:
             with self._around():

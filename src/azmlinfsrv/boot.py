@@ -19,6 +19,7 @@ from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.cors import Cors
 from azmlinfsrv.environment import VERSION_VARIABLE, app_insights_target
 from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError, StopServing
+from azmlinfsrv.failed_start import cause_of
 from azmlinfsrv.logs import LineClock
 from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.runner import Runner
@@ -120,8 +121,13 @@ def _load_script(settings: Settings) -> tuple[Script, BatchLimits | None]:
     return script, batch_limits(script, settings)
 
 
-def load_or_exit(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
+def load_or_exit(configuration: Configuration, tell: Callable[[str], object], *, forks_later: bool = False) -> Loaded:
     """Do the same, and end the process where the script cannot be served: gunicorn takes 3 for a failed start.
+
+    Args:
+        configuration: the settings and where they came from.
+        tell: is told why the script cannot be served.
+        forks_later: see `load`.
 
     Raises:
         SystemExit: with 3 after a failure, with 0 if the start was stopped.
@@ -130,8 +136,9 @@ def load_or_exit(configuration: Configuration, *, forks_later: bool = False) -> 
         return load(configuration, forks_later=forks_later)
     except ConfigurationError as error:
         logs.log_configuration_error(error)
-    except ScriptError:
-        pass  # has been logged
+        tell(error.message)
+    except ScriptError as error:  # has been logged
+        tell(cause_of(error))
     except StopServing:
         raise SystemExit(0) from None
     raise SystemExit(STARTUP_FAILURE)

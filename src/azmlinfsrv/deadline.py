@@ -3,23 +3,52 @@
 The I/O thread keeps the time and interrupts the thread that is too late, so that a call costs no system call.
 The main thread is interrupted by a signal, which also ends blocking calls; another thread by an asynchronous
 exception, which ends Python code only.
+A call that has not ended soon after is given up: its requests get their answer, and what comes of it later is dropped.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple
 
 from azmlinfsrv.errors import RunTimeoutError, ScoringInterrupt
+from azmlinfsrv.messages import Request, Response
 
 # Ignored by default, so a late one does no harm; not used by gunicorn, asyncio or users' timers (SIGALRM).
 _SIGNAL: int | None = getattr(signal, "SIGURG", None)
 _REPEAT_S = 1.0
 # A signal that arrives while the main thread goes to sleep may not wake it: sent again until its handler has run.
 _RESEND_S = 0.02
+# How long an interrupted call may take to end before its requests are answered without it.
+GIVE_UP_S = 0.1
+
+Done = Callable[[Request, Response], None]
+Job = tuple[Request, Done]
+# Takes the requests of a call that is given up, their error, and how long the call has lasted, in seconds.
+GiveUp = Callable[[Sequence[Job], RunTimeoutError, float], None]
+
+
+class LateCall(NamedTuple):
+    """A call that was given up and has not come back.
+
+    Attributes:
+        number: tells it from others of its thread.
+        late_s: how long ago it was given up, in seconds.
+        thread: its thread's id.
+        requests: the requests that it was made for.
+        blocks_all: whether no other request can be scored meanwhile.
+    """
+
+    number: int
+    late_s: float
+    thread: int
+    requests: tuple[Request, ...]
+    blocks_all: bool
 
 
 class Deadline:
@@ -28,18 +57,35 @@ class Deadline:
     Args:
         timeout_ms: how long a call may take; 0 is any time.
         by_signal: whether the calls are made in the main thread of a system with signals.
+        give_up: answers the requests of a call that does not end at its deadline, on the I/O thread; or None.
+
+    Attributes:
+        timeout_ms: how long a call may take now.
+        jobs: the requests that the calls are made for; set by the scoring thread.
+        held: all requests that the scoring thread has taken; set by it.
+        blocks_all: whether other threads cannot go on before the call has ended; set by the scoring thread.
     """
 
-    def __init__(self, timeout_ms: int, by_signal: bool) -> None:
-        self.timeout_ms = timeout_ms
-        self._timeout_s = timeout_ms / 1000 if timeout_ms else float("inf")
+    def __init__(self, timeout_ms: int, by_signal: bool, give_up: GiveUp | None = None) -> None:
+        self.limit(timeout_ms)
+        self._usual_s = self._timeout_s
+        self._give_up = give_up
+        self.jobs: Sequence[Job] = ()
+        self.held: Sequence[Job] = ()
+        self.blocks_all = False
         self._by_signal = by_signal and _SIGNAL is not None
         self._set_exception = _nothing if self._by_signal else _exception_setter()
         self._lock = threading.Lock()
         self._thread = 0
         self._call = 0
         self._started: float | None = None
-        self._expired = self._raised = -1
+        self._expired = self._raised = self._given_up = -1
+        self._given_up_at = 0.0
+
+    def limit(self, timeout_ms: int) -> None:
+        """Give the next calls this time, in milliseconds; called by the scoring thread between calls."""
+        self.timeout_ms = timeout_ms
+        self._timeout_s = timeout_ms / 1000 if timeout_ms else float("inf")
 
     def install(self) -> Callable[[], None]:
         """Take over the calling thread; returns the function that undoes it."""
@@ -75,7 +121,7 @@ class Deadline:
             raise RunTimeoutError(self.timeout_ms) from interrupt
 
     def check(self, now: float) -> float:
-        """Interrupt the call if it is too late; called on the I/O thread.
+        """Interrupt the call if it is too late, and give it up if that was of no use; called on the I/O thread.
 
         Args:
             now: `time.perf_counter`.
@@ -84,16 +130,42 @@ class Deadline:
             After how many seconds to check again.
         """
         with self._lock:
-            call, started = self._call, self._started
-            if started is None:
-                return self._timeout_s
-            left = started + self._timeout_s - now
-            if left > 0:
-                return left
+            call, started, jobs = self._call, self._started, self.jobs
+            if started is None or started != self._started:
+                return self._usual_s
+            late_s = now - started - self._timeout_s
+            if late_s < 0:
+                return -late_s
             # The call may swallow the interrupt or be stuck in native code: it is sent again.
             self._expired = call
             self._interrupt()
-            return _REPEAT_S if self._raised == call or not self._by_signal else _RESEND_S
+            again_s = _REPEAT_S if self._raised == call or not self._by_signal else _RESEND_S
+            if self._given_up == call or self._give_up is None:
+                return again_s
+            if late_s < GIVE_UP_S:
+                return min(again_s, GIVE_UP_S - late_s)
+            self._given_up, self._given_up_at = call, now
+        error = RunTimeoutError(self.timeout_ms)
+        error.__cause__ = self._interrupt_here()
+        self._give_up(jobs, error, now - started)
+        return again_s
+
+    def late_call(self, now: float) -> LateCall | None:
+        """Return the call that was given up and still goes on, or None; called on the I/O thread."""
+        call, jobs = self._call, self.jobs
+        if self._given_up != call or self._started is None or self._call != call:
+            return None
+        requests = tuple(request for request, _ in jobs)
+        return LateCall(call, now - self._given_up_at, self._thread, requests, self.blocks_all)
+
+    def _interrupt_here(self) -> ScoringInterrupt:
+        """Return the interrupt as if it had been raised where the scoring thread is now."""
+        trace: TracebackType | None = None
+        frame: FrameType | None = sys._current_frames().get(self._thread)
+        while frame is not None and frame.f_code is not Deadline.call.__code__:
+            trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)
+            frame = frame.f_back
+        return ScoringInterrupt().with_traceback(trace if frame is not None else None)
 
     def _interrupt(self) -> None:
         if self._by_signal and _SIGNAL is not None:

@@ -16,6 +16,7 @@
     │   ├── MethodNotAllowedError    405
     │   ├── HeaderTooLongError       431
     │   ├── SwaggerVersionError      404
+    │   ├── WorkerStuckError         503
     │   └── ProtocolError            4xx or 5xx, and the connection is closed
     └── RunError                     500, run() was called and failed
         ├── RunFailedError           run() raised
@@ -138,6 +139,15 @@ class SwaggerVersionError(RequestError):
     """The script has no schema in this version of OpenAPI."""
 
     status = 404
+
+
+class WorkerStuckError(RequestError):
+    """The request waited behind a call of ``run()`` that does not come back; another worker can take it."""
+
+    status = 503
+
+    def __init__(self, message: str = "The worker does not come back from run(), and is replaced. Try again.") -> None:
+        super().__init__(message)
 
 
 class ProtocolError(RequestError):

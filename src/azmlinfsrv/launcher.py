@@ -6,17 +6,24 @@ import gc
 import logging
 import os
 import socket
+import sys
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gunicorn.app.base import Application
+from gunicorn.app.base import Application, BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.config import get_default_config_file
 from gunicorn.glogging import Logger
 
-from azmlinfsrv import boot
+from azmlinfsrv import boot, failed_start
 from azmlinfsrv.configuration import Configuration
+from azmlinfsrv.silence import SilenceWatch, longest_silence_s
 from azmlinfsrv.slots import Slots
-from azmlinfsrv.sockets import ports, spelt
+from azmlinfsrv.sockets import spelt
+
+if TYPE_CHECKING:
+    from azmlinfsrv.health_process import HealthProcess
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -37,7 +44,27 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
         """Do nothing: there are no files of gunicorn's own."""
 
 
-class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no types
+class WatchingArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
+    """Looks after the health process, and after workers that give no sign of life."""
+
+    def murder_workers(self) -> None:
+        """See to it about once a second; gunicorn calls this to end workers that time out."""
+        super().murder_workers()
+        self.app.look_after([listener.sock for listener in self.LISTENERS])
+
+
+class _Hosted(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """Runs the application under our arbiter; its base class is the last to do so."""
+
+    def run(self) -> None:
+        try:
+            WatchingArbiter(self).run()
+        except RuntimeError as error:
+            sys.stderr.write(f"\nError: {error}\n\n")
+            sys.exit(1)
+
+
+class GunicornApplication(Application, _Hosted):  # type: ignore[misc]  # gunicorn has no types
     """Starts workers that serve the script.
 
     gunicorn.conf.py and GUNICORN_CMD_ARGS are honoured, as release 1.5.1 does; what is a setting of ours wins.
@@ -45,6 +72,10 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
     Args:
         configuration: the settings.
         sockets: sockets that listen, instead of those of the settings.
+
+    Attributes:
+        slots: the memory that the workers share.
+        health: the process that serves the health port, or None.
     """
 
     def __init__(self, configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> None:
@@ -52,7 +83,14 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
         settings = configuration.settings
         self.slots = Slots(settings.worker_count)
         # gunicorn closes the descriptors that it is given.
-        self._bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets]
+        self._bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets[:1]]
+        self._pid = os.getpid()
+        self._silence = SilenceWatch(self.slots.board, longest_silence_s(settings))
+        self.health: HealthProcess | None = None
+        if settings.separate_health_endpoint:
+            from azmlinfsrv.health_process import HealthProcess
+
+            self.health = HealthProcess(settings, self.slots.board, *sockets[1:])
         super().__init__(prog="azmlinfsrv")
 
     def load_config(self) -> None:
@@ -75,7 +113,7 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
     def _own(self) -> dict[str, Any]:
         settings = self._configuration.settings
         return {
-            "bind": self._bind or [spelt(settings.host, port) for port in reversed(ports(settings))],
+            "bind": self._bind or [spelt(settings.host, settings.port)],
             "workers": settings.worker_count,
             "timeout": settings.worker_timeout_s,
             "graceful_timeout": settings.graceful_timeout_s,
@@ -87,9 +125,34 @@ class GunicornApplication(Application):  # type: ignore[misc]  # gunicorn has no
             "dirty_workers": 0,
         }
 
+    def run(self) -> None:
+        """Serve until the end; the health port is there before the script is loaded, and after that has failed."""
+        self._pid = os.getpid()
+        if self.health is not None:
+            self.health.check()
+        try:
+            super().run()
+        except SystemExit:
+            if os.getpid() == self._pid:
+                failed_start.hold(self._configuration.settings, self.slots.board)
+            raise
+        finally:
+            if self.health is not None:
+                self.health.stop()
+
+    def look_after(self, listeners: Sequence[socket.socket]) -> None:
+        """Start the health process again if it has died, and end workers that are silent; in the arbiter.
+
+        Args:
+            listeners: sockets that are not the health process's.
+        """
+        self._silence.check(time.monotonic())
+        if self.health is not None:
+            self.health.check(listeners)
+
     def load(self) -> Any:
         """Load the script, in the worker, or before the fork with WORKER_PRELOAD."""
-        loaded = boot.load_or_exit(self._configuration, forks_later=self.cfg.preload_app)
+        loaded = boot.load_or_exit(self._configuration, self.slots.board.fail, forks_later=self.cfg.preload_app)
         if self.cfg.preload_app:
             if loaded.model_data is not None:
                 loaded.model_data.flush()  # what init() collected is written once, and not by every worker

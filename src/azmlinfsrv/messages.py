@@ -34,6 +34,7 @@ class Request:
         route: path of the route that took the request, or "" where it is not logged.
         matched: whether a route took the request.
         disconnected: whether the client is known to have left.
+        answered: whether it has its answer, or the head of a streamed one: what comes later is dropped.
         is_aborted: whether its streamed answer was broken off.
         response: its answer; set only where telemetry wants to know.
         taken: `time.perf_counter` when a scoring thread took it from the queue; 0 where it did not, or nobody measures.
@@ -42,6 +43,7 @@ class Request:
     """
 
     __slots__ = (
+        "answered",
         "body",
         "client",
         "disconnected",
@@ -98,7 +100,7 @@ class Request:
         self.is_aborted = False
         self.response: Response | None = None
         self.taken = self.run_s = 0.0
-        self.timed_out = False
+        self.timed_out = self.answered = False
 
     def header(self, name: bytes) -> str:
         """Return the value of a header (lower-case name), or "" where it is absent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
@@ -10,6 +10,7 @@ from azmlinfsrv import codec
 from azmlinfsrv.messages import HTML, Request, Response
 from azmlinfsrv.outputs import json_response
 from azmlinfsrv.schema import Swagger
+from azmlinfsrv.worker_state import REASONS, STUCK
 
 Handler = Callable[[Request], Response]
 
@@ -44,28 +45,52 @@ class Route(NamedTuple):
 
 
 class Health:
-    """What the probes say.
+    """What the probes say, by the reasons for which this worker takes no requests; used on the I/O thread.
 
-    Attributes:
-        ready: whether requests are taken: the script is loaded and the server is not stopping.
+    Args:
+        changed: is told the reasons whenever they change, or None.
     """
 
-    def __init__(self) -> None:
-        self.ready = True
+    def __init__(self, changed: Callable[[Collection[str]], object] | None = None) -> None:
+        self._reasons: set[str] = set()
+        self.changed = changed
+
+    def set(self, reason: str) -> None:
+        """Say that requests are not taken, for one of `REASONS`."""
+        if reason not in self._reasons:
+            self._reasons.add(reason)
+            self._tell()
+
+    def clear(self, reason: str) -> None:
+        """Take a reason back."""
+        if reason in self._reasons:
+            self._reasons.remove(reason)
+            self._tell()
+
+    @property
+    def reason(self) -> str:
+        """The gravest reason, or "" where requests are taken."""
+        return max(self._reasons, key=REASONS.index, default="")
+
+    def _tell(self) -> None:
+        if self.changed is not None:
+            self.changed(self._reasons)
 
     def root(self, _: Request) -> Response:
         """``/``: the documented health check."""
         return Response(200, b"Healthy", [("Content-Type", HTML)])
 
     def live(self, _: Request) -> Response:
-        """``/live``: the worker answers."""
+        """``/live``: the worker answers, and no call of ``run()`` is stuck beyond its grace."""
+        if STUCK in self._reasons:
+            return json_response(503, codec.dumps({"status": "not live", "reason": STUCK}))
         return json_response(200, b'{"status":"live"}')
 
     def ready_probe(self, _: Request) -> Response:
         """``/ready``: whether the worker takes requests."""
-        if self.ready:
+        if not self._reasons:
             return json_response(200, b'{"status":"ready"}')
-        return json_response(503, codec.dumps({"status": "not ready", "reason": "stopping"}))
+        return json_response(503, codec.dumps({"status": "not ready", "reason": self.reason}))
 
 
 def routes(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import queue
 import threading
@@ -19,19 +20,18 @@ from typing import Any
 
 from azmlinfsrv import capture
 from azmlinfsrv.completions import CallSoon, Completions
-from azmlinfsrv.deadline import Deadline
-from azmlinfsrv.errors import StopServing
+from azmlinfsrv.deadline import Deadline, Done, Job, LateCall
+from azmlinfsrv.endings import Endings, next_chunk
+from azmlinfsrv.errors import RunTimeoutError, StopServing
 from azmlinfsrv.messages import ClientGoneError, Gate, Request, Response
+from azmlinfsrv.overdue import Overdue, watched_call
 from azmlinfsrv.scorer import Call, Scorer
-from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 logger = logging.getLogger("azmlinfsrv")
 
 STREAM_LIMIT_BYTES = 256 * 1024
 _LONGEST_WAIT_S = 3600.0
 
-Done = Callable[[Request, Response], None]
-Job = tuple[Request, Done]
 Drain = Callable[[], None]
 
 
@@ -39,7 +39,7 @@ def _nothing(*_: Any) -> None:
     pass
 
 
-class Runner:
+class Runner(Endings):
     """Scores requests, one call of ``run()`` at a time, in the thread that calls `serve`.
 
     Args:
@@ -54,7 +54,6 @@ class Runner:
         on_enough: called on the I/O thread.
         completions: what the scoring thread hands to the I/O thread.
         enter: called in the thread or task that scores a request, before it does; or None.
-        metrics: counts calls and streams, or None.
         slots: number of calls at a time.
         max_batch_size: most rows of a batch; 0 where requests are scored one by one.
     """
@@ -63,22 +62,17 @@ class Runner:
     max_batch_size = 0
 
     def __init__(self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing) -> None:
+        super().__init__(scorer)
         self._drain = drain
-        self._scorer = scorer
         self._timeout_ms = timeout_ms
         self._write_timeout_s = write_timeout_ms / 1000
         self._gathered: list[Job] = []
-        self._jobs: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
-        self._deadlines: list[Deadline] = []
-        self._pending = 0
         self.answered = 0
         self.enough = 0
         self.on_enough: Callable[[], None] = _nothing
         self.completions = Completions()
         self.enter: Callable[[Request], Any] | None = None
-        self.metrics: WorkerMetrics | None = None
         self._call_soon: CallSoon = _nothing
-        self._changed: Callable[[], object] = _nothing
 
     def attach(self, call_soon: CallSoon, call_soon_threadsafe: CallSoon) -> None:
         """Say how the I/O loop calls functions; called before anything is submitted."""
@@ -99,6 +93,9 @@ class Runner:
     def _hand_over(self) -> None:
         """Queue the jobs that have gathered while the I/O loop looked at its connections."""
         jobs, self._gathered = self._gathered, []
+        if self.refusal is not None:
+            self.refuse_all(jobs)
+            return
         self._changed()
         if self.metrics is not None:
             self.metrics.submitted(len(jobs))
@@ -144,55 +141,68 @@ class Runner:
 
     def _serve_here(self) -> None:
         in_main_thread = threading.current_thread() is threading.main_thread()
-        deadline = Deadline(self._timeout_ms, by_signal=in_main_thread)
+        deadline = Deadline(self._timeout_ms, in_main_thread, self.give_up)
         undo = deadline.install()
         self._deadlines.append(deadline)
         try:
-            self._work(deadline.call)
+            self._work(deadline)
         finally:
             self._deadlines.remove(deadline)
             undo()
 
-    def _work(self, call: Call) -> None:
-        """Score on the calling thread until `stop`; `call` calls functions within their deadline."""
+    def _work(self, deadline: Deadline) -> None:
+        """Score on the calling thread until `stop`, each call within its deadline."""
+        call = deadline.call
         get, post, drain, enter = self._jobs.get, self.completions.post, self._drain, self.enter
         score = self._scorer.score if self.metrics is None else self._measured
         while (jobs := get()) is not None:
-            for request, done in jobs:
+            deadline.held = jobs
+            for job in jobs:
+                deadline.jobs = (job,)
+                request, done = job
                 capture.enter_request(request.ids.request_id)
                 if enter is not None:
                     enter(request)
                 response = score(request, call)
                 post(self._complete, request, response, done)
                 if response.stream is not None:
-                    self._pump(request, response.stream)
+                    self._pump(request, response.stream, call)
                 drain()
-            jobs = request = done = response = None  # type: ignore[assignment]  # a large body must not live on
+            deadline.held = deadline.jobs = ()
+            jobs = job = request = done = response = None  # type: ignore[assignment]  # a large body must not live on
 
     def _measured(self, request: Request, call: Call) -> Response:
         request.taken = time.perf_counter()
         return self._scorer.score(request, call)
 
     def _complete(self, request: Request, response: Response, done: Done) -> None:
+        if request.answered:
+            return  # it was given up
+        request.answered = True
         self.answered += 1
         if self.answered == self.enough:
             self.on_enough()
         if response.stream is None:
             self._pending -= 1
             self._changed()  # before the client has its answer, and may come with the next request
-        elif self.metrics is not None:
-            self.metrics.stream_begun()
+        else:
+            self.streaming.add(request)
+            if self.metrics is not None:
+                self.metrics.stream_begun()
         done(request, response)
 
-    def _pump(self, request: Request, stream: Any) -> None:
-        """Send the chunks of a stream as they are made."""
+    def _pump(self, request: Request, stream: Any, call: Call) -> None:
+        """Send the chunks of a stream as they are made; each has the time of a call."""
         post, gate = self.completions.post, Gate(STREAM_LIMIT_BYTES, self._write_timeout_s)
         try:
-            for chunk in stream:
+            while (chunk := call(next_chunk, {"stream": stream})) is not None:
                 gate.take(len(chunk))
-                post(request.reply.write, chunk, gate)
+                post(self._write, request, chunk, gate)
             post(self._end, request)
         except ClientGoneError:
+            post(self._abort, request)
+        except RunTimeoutError as error:
+            self._scorer.failure(request, error)
             post(self._abort, request)
         except StopServing:
             raise
@@ -201,21 +211,6 @@ class Runner:
             post(self._abort, request)
         finally:
             self._close(stream, request)
-
-    def _end(self, request: Request) -> None:
-        self._stream_ended()
-        request.reply.end()
-
-    def _abort(self, request: Request) -> None:
-        self._stream_ended()
-        request.is_aborted = True
-        request.reply.abort()
-
-    def _stream_ended(self) -> None:
-        self._pending -= 1
-        self._changed()
-        if self.metrics is not None:
-            self.metrics.stream_ended()
 
     def _close(self, stream: Any, request: Request) -> None:
         """Close the user's generator, whose clean-up may raise."""
@@ -273,14 +268,27 @@ class AsyncRunner(Runner):
         super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
         self._limit = self.slots = limit
         self._waiting: deque[Job] = deque()
+        self._overdue = Overdue(timeout_ms, self.give_up)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._interrupt: StopServing | None = None
 
     def _pass_on(self, jobs: list[Job]) -> None:
+        self._waiting += jobs
         with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
-            self._loop.call_soon_threadsafe(self._accept, jobs)
+            self._loop.call_soon_threadsafe(self._start_waiting)
+
+    def check_deadlines(self, now: float) -> float:
+        """See `Runner.check_deadlines`."""
+        return self._overdue.check(now, self._loop)
+
+    def late_calls(self, now: float) -> list[LateCall]:
+        """See `Endings.late_calls`."""
+        return self._overdue.late_calls(now)
+
+    def _unanswered(self) -> list[Job]:
+        return [*self._overdue.jobs(), *self._waiting]
 
     def stop(self) -> None:
         """See `Runner.stop`."""
@@ -294,6 +302,7 @@ class AsyncRunner(Runner):
 
     def serve(self) -> None:
         """See `Runner.serve`."""
+        self._overdue.thread = threading.get_ident()
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._until_stopped())
@@ -308,10 +317,6 @@ class AsyncRunner(Runner):
         await self._stopping.wait()
         while self._tasks and self._interrupt is None:
             await asyncio.wait(self._tasks, timeout=_LONGEST_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
-
-    def _accept(self, jobs: list[Job]) -> None:
-        self._waiting += jobs
-        self._start_waiting()
 
     def _start_waiting(self) -> None:
         while self._waiting and len(self._tasks) < self._limit:
@@ -330,33 +335,45 @@ class AsyncRunner(Runner):
         if self.metrics is not None:
             request.taken = time.perf_counter()
         try:
-            response = await self._scorer.score_async(request, self._timeout_ms)
+            begin = functools.partial(self._begin, request, done)
+            response = await self._scorer.score_async(request, self._timeout_ms, begin)
+            self._overdue.end(request)
             self.completions.post(self._complete, request, response, done)
             if isinstance(response.stream, AsyncIterator):
-                await self._pump_async(request, response.stream)
+                await self._pump_async(request, response.stream, done)
             elif response.stream is not None:
-                await asyncio.to_thread(self._pump, request, response.stream)
+                call = watched_call(self._overdue, time.perf_counter, request, done)
+                await asyncio.to_thread(self._pump, request, response.stream, call)
         except StopServing as interrupt:
             self._interrupt = interrupt
             self._stopping.set()
             return
         self._drain()
 
-    async def _pump_async(self, request: Request, stream: AsyncIterator[bytes]) -> None:
+    def _begin(self, request: Request, done: Done, task: asyncio.Task[None] | None = None) -> None:
+        self._overdue.begin(request, done, time.perf_counter(), task)
+
+    async def _pump_async(self, request: Request, stream: AsyncIterator[bytes], done: Done) -> None:
         post, gate = self.completions.post, Gate(STREAM_LIMIT_BYTES, self._write_timeout_s)
+        task = asyncio.current_task()
         try:
+            self._begin(request, done, task)
             async for chunk in stream:
+                self._overdue.end(request)
                 await self._take(gate, len(chunk))
-                post(request.reply.write, chunk, gate)
+                post(self._write, request, chunk, gate)
+                self._begin(request, done, task)
             post(self._end, request)
         except ClientGoneError:
             post(self._abort, request)
         except StopServing:
             raise
         except BaseException as error:  # noqa: BLE001 - the border to user code, which may exit or be cancelled
-            self._scorer.log_error(error, request)
+            if not request.timed_out:
+                self._scorer.log_error(error, request)
             post(self._abort, request)
         finally:
+            self._overdue.end(request)
             await self._close_async(stream, request)
 
     async def _close_async(self, stream: Any, request: Request) -> None:

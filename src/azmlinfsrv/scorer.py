@@ -36,6 +36,10 @@ Context = Callable[[Request], AbstractContextManager[None]]
 Tell = Callable[[BaseException, Request], None]
 
 
+def _nothing() -> None:
+    pass
+
+
 class Scorer:
     """Turns a request into a response by calling the script's ``run()``.
 
@@ -87,8 +91,13 @@ class Scorer:
             return self.raised(request, error)
         return self.succeeded(request, result, time.perf_counter() - started)
 
-    async def score_async(self, request: Request, timeout_ms: int) -> Response:
+    async def score_async(self, request: Request, timeout_ms: int, begin: Callable[[], None] = _nothing) -> Response:
         """Return the answer of a script with an ``async def run()``, in the running loop.
+
+        Args:
+            request: the request.
+            timeout_ms: how long the call may take.
+            begin: called just before the call.
 
         Raises:
             asyncio.CancelledError: the task was cancelled.
@@ -97,6 +106,7 @@ class Scorer:
             with self._context(request) if self._context else contextlib.nullcontext():
                 arguments = self._parse(request)
                 started = time.perf_counter()
+                begin()
                 try:
                     result = await call_async(self._run, arguments, timeout_ms)
                 except RunError:
@@ -153,14 +163,15 @@ class Scorer:
         return _failed(RunFailedError(), error)
 
     def failure(self, request: Request, error: ServerError) -> Response:
-        """Return the answer for an error of ours; a deadline that passed is logged."""
+        """Return the answer for an error of ours; a deadline that passed is logged once, whoever notices first."""
         if isinstance(error, UnsupportedMethodError) and request.method == "OPTIONS":
             return Response(200, b"", [("Content-Type", HTML), (outputs.RUN_FAILED_HEADER, "False")])
-        if isinstance(error, RunTimeoutError):
+        if isinstance(error, RunTimeoutError) and not request.timed_out:
             request.timed_out = True
             where = user_stack(error.__cause__) if error.__cause__ else ""
             reason = f"Script failed to finish execution within the allocated time: {error.timeout_ms}ms"
-            logs.write(logger, logging.ERROR, _FAILURE, f"{reason}\n{where}".rstrip("\n"), request.ids.request_id)
+            text, extra = f"{reason}\n{where}".rstrip("\n"), {logs.REQUEST: request}
+            logs.write(logger, logging.ERROR, _FAILURE, text, request.ids.request_id, extra=extra)
             if self._tell is not None:
                 self._tell(error, request)
         return outputs.error_response(error)

@@ -13,7 +13,7 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from azmlinfsrv import decorated
@@ -260,6 +260,19 @@ def user_stack(error: BaseException) -> str:
     """Return where an exception was raised: the lines of the user's frames, each with its end."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
     return "".join(traceback.StackSummary.from_list(frames).format())
+
+
+def running_stack(frame: FrameType | None) -> str:
+    """Return where a call of the user's is: the lines of its frames, from the one that the server called.
+
+    Args:
+        frame: the innermost frame of its thread.
+    """
+    frames: list[tuple[FrameType, int]] = []
+    while frame is not None and not _is_ours(frame.f_code.co_filename):
+        frames.append((frame, frame.f_lineno))
+        frame = frame.f_back
+    return "".join(traceback.StackSummary.extract(iter(reversed(frames))).format())
 
 
 def _is_ours(filename: str) -> bool:

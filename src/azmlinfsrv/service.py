@@ -15,14 +15,19 @@ from collections.abc import Callable, Sequence
 from azmlinfsrv.acceptor import Acceptor, Load
 from azmlinfsrv.app import Application
 from azmlinfsrv.boot import Loaded, make_app, make_log
+from azmlinfsrv.errors import WorkerStuckError
 from azmlinfsrv.logs import LineClock, line_handlers
+from azmlinfsrv.messages import Response
+from azmlinfsrv.outputs import error_response
 from azmlinfsrv.protocol import Connections
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.sockets import BACKLOG, PROXY_LAST_IDLE_S
 from azmlinfsrv.strategy import make_runner
+from azmlinfsrv.stuck_watch import STUCK_EXIT, StuckWatch
 from azmlinfsrv.telemetry.life import WorkerTelemetry
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 from azmlinfsrv.wire import Limits
+from azmlinfsrv.worker_state import STOPPING, STUCK, WorkerState
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -36,6 +41,8 @@ _SETTLE_S = 0.02
 # The arbiter kills at the end of the graceful timeout: telemetry is done before, or takes this long at the most.
 _STOP_MARGIN_S = 0.5
 _STOP_TELEMETRY_S = 1.0
+# How long a worker that is stuck keeps its connections, so that those who send one more request get an answer.
+_STUCK_HOLD_S = 0.25
 
 
 class Service:
@@ -49,9 +56,10 @@ class Service:
         heartbeat: called about four times a second on the I/O thread.
         signals: descriptor from which the numbers of signals can be read as they arrive (`signal.set_wakeup_fd`).
         metrics: what counts requests, or None.
+        state: where the worker says how it is, or None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a worker is made of
         self,
         loaded: Loaded,
         settings: Settings,
@@ -60,7 +68,9 @@ class Service:
         heartbeat: Callable[[], None],
         signals: int | None = None,
         metrics: WorkerMetrics | None = None,
+        state: WorkerState | None = None,
     ) -> None:
+        self._state = state
         self._load: Load | None = None
         self._signals = signals
         self._loaded = loaded
@@ -70,6 +80,7 @@ class Service:
         self._heartbeat = heartbeat
         self._telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)
         self._runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits)
+        self._watch = StuckWatch(self._runner, settings.stuck_grace_ms, self._give_way)
         self._thread = threading.Thread(target=self._run_io, name="io", daemon=True)
         self._started = threading.Event()
         self._failure: BaseException | None = None
@@ -160,6 +171,10 @@ class Service:
             self._share(self._load, self._connections)
         if self._signals is not None:
             loop.add_reader(self._signals, self._read_signals, self._signals)
+        if self._state is not None:
+            self._app.health.changed = self._state.tell
+            self._state.beat(time.monotonic())
+            self._state.tell(())
         self._tick()
         self._runner.watch_deadlines(loop)
 
@@ -200,7 +215,10 @@ class Service:
         self._tick_once()
 
     def _tick_once(self) -> None:
+        if self._state is not None:
+            self._state.beat(time.monotonic())
         self._heartbeat()
+        self._watch.check(time.perf_counter())
         self._telemetry.tick()
         if self._connections is not None:
             self._connections.check_timeouts()
@@ -230,6 +248,29 @@ class Service:
             flush_logs()
             os._exit(0)  # run() does not come back: nothing else ends it
 
+    def _give_way(self) -> None:
+        """Take no more work and end: a call of `run()` does not come back. What waits is refused."""
+        if self._app is not None:
+            self._app.health.set(STUCK)
+        self._close_servers()
+        if self._connections is not None:
+            self._connections.closing = True
+        self._runner.refuse(self._refusal)
+        self._loop.call_later(_STUCK_HOLD_S, self._end_stuck)
+
+    def _refusal(self) -> Response:
+        """Return the answer of requests that a stuck worker cannot score."""
+        response = error_response(WorkerStuckError())
+        response.headers.append(("Retry-After", str(2 + int(self._loaded.init_s))))
+        return response
+
+    def _end_stuck(self) -> None:
+        """End the process, although its main thread does not: nothing else would."""
+        self._stop_telemetry()
+        logger.info("Worker with pid %d ends with code %d", os.getpid(), 0 if self._stopping else STUCK_EXIT)
+        flush_logs()
+        os._exit(0 if self._stopping else STUCK_EXIT)
+
     def _begin_stop(self, now: float, connections: Connections, app: Application) -> None:
         """Close connections after their next answer; idle ones are held, since a request may be on its way."""
         settings = self._settings
@@ -237,7 +278,7 @@ class Service:
         self._hold_until = min(now + self._hold_s, self._stop_by)
         connections.closing = True
         if not (settings.nginx or self._replaced):
-            app.health.ready = False  # of what is behind nginx another worker takes over: a stop begins with nginx
+            app.health.set(STOPPING)  # of what is behind nginx another worker takes over: a stop begins with nginx
 
     def _close_servers(self) -> None:
         """Take no more connections; those that the loop has taken, but told nobody of yet, are still served."""

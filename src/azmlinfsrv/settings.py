@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from azmlinfsrv.batch_settings import BatchSettings
+from azmlinfsrv.health_settings import HealthSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
 from azmlinfsrv.setting import Row, row
 from azmlinfsrv.thread_limits import ThreadSettings
@@ -28,7 +29,7 @@ _GROUPS = (_SCRIPT, _NETWORK, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEMETRY)
 
 
 @dataclass(frozen=True)
-class Settings(BatchSettings, ThreadSettings, ModelDataSettings):
+class Settings(BatchSettings, ThreadSettings, ModelDataSettings, HealthSettings):
     """The settings of one server; never changed after the start."""
 
     entry_script: str | None = row(

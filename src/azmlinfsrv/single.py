@@ -7,14 +7,22 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from azmlinfsrv import boot
+from azmlinfsrv import boot, failed_start
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.service import Service
+from azmlinfsrv.settings import Settings
 from azmlinfsrv.sockets import BACKLOG, bind, ports
+from azmlinfsrv.telemetry.board import Board
+from azmlinfsrv.telemetry.metrics import WorkerMetrics
+from azmlinfsrv.worker_state import WorkerState
+
+if TYPE_CHECKING:
+    from azmlinfsrv.health_process import HealthProcess
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -31,7 +39,7 @@ def run(configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> 
         SystemExit: with 3, the script cannot be used.
     """
     settings = configuration.settings
-    sockets = sockets or [bind(settings.host, port) for port in ports(settings)]
+    sockets = [*sockets] or [bind(settings.host, port) for port in ports(settings)]
     for sock in sockets:
         sock.listen(BACKLOG)
         sock.setblocking(False)
@@ -39,13 +47,48 @@ def run(configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> 
         logger.warning("WORKER_COUNT is %d, but a single process serves.", settings.worker_count)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_now)
-    loaded = boot.load_or_exit(configuration)
+    board = Board(1, 1)
+    slot = board.take()
+    state = WorkerState(board, slot)
+    state.begin(os.getpid(), time.monotonic())
+    health = _start_health_process(settings, board, sockets)
+    try:
+        loaded = boot.load_or_exit(configuration, board.fail)
+        metrics = WorkerMetrics(board, slot) if settings.metrics_enabled else None
+        _serve(loaded, settings, sockets, metrics, state)
+    except SystemExit:
+        failed_start.hold(settings, board)
+        raise
+    finally:
+        if health is not None:
+            health.stop()
+        for sock in sockets:
+            sock.close()
+
+
+def _start_health_process(settings: Settings, board: Board, sockets: list[socket.socket]) -> HealthProcess | None:
+    """Give the second socket to a process of its own, where there can be one; else it is served like the first."""
+    if os.name != "posix" or len(sockets) == 1:
+        return None
+    from azmlinfsrv.health_process import HealthProcess
+
+    health = HealthProcess(settings, board, sockets.pop(), single=True)
+    health.start(close=sockets)
+    return health
+
+
+def _serve(
+    loaded: boot.Loaded,
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    metrics: WorkerMetrics | None,
+    state: WorkerState,
+) -> None:
     wakeups = socket.socketpair()
     for end in wakeups:
         end.setblocking(False)
     readable = wakeups[0].fileno() if os.name == "posix" else None
-    metrics = boot.make_metrics(settings)
-    service = Service(loaded, settings, sockets, asyncio.new_event_loop, lambda: None, readable, metrics)
+    service = Service(loaded, settings, sockets, asyncio.new_event_loop, lambda: None, readable, metrics, state)
     descriptor = signal.set_wakeup_fd(wakeups[1].fileno())
     handlers = {signal.SIGTERM: lambda *_: service.stop(), signal.SIGINT: _stop_now}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -57,8 +100,8 @@ def run(configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> 
         signal.set_wakeup_fd(descriptor)
         for number, handler in before.items():
             signal.signal(number, handler)
-        for sock in (*sockets, *wakeups):
-            sock.close()
+        for end in wakeups:
+            end.close()
 
 
 def _stop_now(*_: object) -> NoReturn:

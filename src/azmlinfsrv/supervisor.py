@@ -27,7 +27,7 @@ from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.nginx import Nginx, Site
 from azmlinfsrv.settings import Settings
-from azmlinfsrv.sockets import BACKLOG, SERVER_IDLE_S, bind, bind_unix, parse_internal_address, ports, spelt
+from azmlinfsrv.sockets import BACKLOG, SERVER_IDLE_S, bind, bind_unix, parse_internal_address, spelt
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -96,7 +96,7 @@ def print_config(configuration: Configuration) -> str:
     settings = configuration.settings
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     host = str(socket.getaddrinfo(settings.host, None, family, socket.SOCK_STREAM)[0][4][0])
-    addresses = tuple(spelt(host, port) for port in ports(settings))
+    addresses = (spelt(host, settings.port),)
     modules = nginx.find(settings.nginx_program).modules
     return nginx.render(settings, site(modules, addresses), configuration.sources)
 
@@ -132,6 +132,7 @@ class Supervisor:
         self._pid = os.getpid()
         self._public: list[socket.socket] = []
         self._internal: socket.socket | None = None
+        self._health: socket.socket | None = None
         self._wakeups = socket.socketpair()
         self._logs = (os.pipe(), os.pipe())
         self._partial = [b"", b""]
@@ -140,10 +141,11 @@ class Supervisor:
         self._code = 0
         self._stopping = self._fast = False
         self._stop_by = self._kill_by = 0.0
-        for port in ports(settings):
-            self._public.append(bind(settings.host, port))
-        for sock in self._public:
-            sock.listen(BACKLOG)
+        self._public.append(bind(settings.host, settings.port))
+        self._public[0].listen(BACKLOG)
+        if settings.separate_health_endpoint:
+            self._health = bind(settings.host, settings.health_port)
+            self._health.listen(BACKLOG)
         self._listen_internally()
         self._folder = private_folder.make(tempfile.gettempdir())
 
@@ -173,8 +175,9 @@ class Supervisor:
         for part in (self._nginx, self._server):
             part.kill()
         self._read_logs()
-        for sock in (*self._public, *self._wakeups, *([self._internal] if self._internal else [])):
-            sock.close()
+        for sock in (*self._public, *self._wakeups, self._internal, self._health):
+            if sock is not None:
+                sock.close()
         address = parse_internal_address(self._settings.server_address)
         if isinstance(address, str) and self._internal is not None:
             with contextlib.suppress(FileNotFoundError):
@@ -258,7 +261,7 @@ class Supervisor:
         for descriptor in (self._folder.lock, *self._logs[0], *self._logs[1]):
             os.close(descriptor)
         configuration = self._configuration._replace(settings=server_settings(self._settings))
-        self._host(configuration, [listener])
+        self._host(configuration, [listener, *([self._health] if self._health is not None else [])])
 
     def _start_nginx(self) -> int:
         return fork(self._become_nginx, signal.SIGTERM)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
+import time
 from typing import Any
 
 import uvloop
@@ -15,6 +17,7 @@ from azmlinfsrv.errors import StopServing
 from azmlinfsrv.service import Service
 from azmlinfsrv.telemetry.board import WANTED
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
+from azmlinfsrv.worker_state import WorkerState
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -38,6 +41,10 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def init_process(self) -> None:
         """Load and serve; then a second signal must not break into the end of the process."""
+        if self.app.health is not None:
+            self.app.health.leave_to_parent()
+        self._state = WorkerState(self.app.slots.board, self.slot)
+        self._state.begin(os.getpid(), time.monotonic())
         try:
             super().init_process()
         finally:
@@ -47,6 +54,8 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def run(self) -> None:
         """Serve until a signal says to stop; called by gunicorn in the main thread."""
         loaded, settings = self.wsgi
+        faulthandler.disable()
+        faulthandler.enable(2)  # again: gunicorn took SIGABRT, which has it write where native code hangs
         board = self.app.slots.board
         self._service = Service(
             loaded,
@@ -56,6 +65,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self._beat,
             self.PIPE[0],
             WorkerMetrics(board, self.slot) if settings.metrics_enabled else None,
+            self._state,
         )
         if self.slot is not None and board.cells[WANTED] > 1:
             self._service.take_turns(Load(board, self.slot))

@@ -50,6 +50,12 @@ class Io:
         while not condition():
             self._calls.get(timeout=max(0, until - time.monotonic()))()
 
+    def work(self) -> None:
+        """Do what there is to do now."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._calls.get_nowait()()
+
     def until_quiet(self) -> None:
         """Work until there has been nothing to do for a while."""
         with contextlib.suppress(queue.Empty):
@@ -155,6 +161,15 @@ class Stage:
         exchange = Exchange(name, reads)
         self.runner.submit(exchange.request, exchange.done)
         return exchange
+
+    def submit_together(self, *names: str) -> list[Exchange]:
+        """Submit requests that one turn of the I/O loop brought."""
+        turns: list[Callable[[], None]] = []
+        self.runner.attach(turns.append, self.io.call_soon)
+        exchanges = [self.submit(name) for name in names]
+        self.runner.attach(lambda function: function(), self.io.call_soon)
+        turns.pop()()
+        return exchanges
 
     def ask(self, name: str = "r") -> Exchange:
         """Submit a request and wait for its answer."""

@@ -54,22 +54,49 @@ def test_root_is_healthy(table: dict[str, Route]) -> None:
 
 
 def test_live(table: dict[str, Route], health: Health) -> None:
-    """`GET /live` answers with JSON as long as the worker does, also while it stops."""
-    health.ready = False
-    response = get(table, "/live")
-    assert (response.status, json.loads(response.body)) == (200, {"status": "live"})
+    """`GET /live` answers with JSON, also while the worker starts, stops or has too much to do, until it is stuck."""
+    for reason in ("overloaded", "starting", "stopping"):
+        health.set(reason)
+        response = get(table, "/live")
+        assert (response.status, json.loads(response.body)) == (200, {"status": "live"})
     assert headers_of(response)["content-type"] == "application/json"
+    health.set("stuck")
+    response = get(table, "/live")
+    assert (response.status, json.loads(response.body)) == (503, {"status": "not live", "reason": "stuck"})
 
 
 def test_ready(table: dict[str, Route], health: Health) -> None:
-    """`GET /ready` answers 503 with the reason once the server is stopping, and Healthy stays Healthy."""
-    response = get(table, "/ready")
-    assert (response.status, json.loads(response.body)) == (200, {"status": "ready"})
-    health.ready = False
-    response = get(table, "/ready")
-    assert (response.status, json.loads(response.body)) == (503, {"status": "not ready", "reason": "stopping"})
-    assert headers_of(response)["content-type"] == "application/json"
-    assert get(table, "/").status == 200
+    """`GET /ready` answers 503 with the gravest reason while there is one, and Healthy stays Healthy."""
+
+    def ready() -> tuple[int, object]:
+        response = get(table, "/ready")
+        assert headers_of(response)["content-type"] == "application/json"
+        assert get(table, "/").body == b"Healthy"
+        return response.status, json.loads(response.body)
+
+    assert ready() == (200, {"status": "ready"})
+    health.set("stopping")
+    assert ready() == (503, {"status": "not ready", "reason": "stopping"})
+    health.set("overloaded")
+    assert ready() == (503, {"status": "not ready", "reason": "stopping"})
+    health.clear("stopping")
+    assert ready() == (503, {"status": "not ready", "reason": "overloaded"})
+    health.clear("overloaded")
+    health.clear("overloaded")
+    assert ready() == (200, {"status": "ready"})
+
+
+def test_health_tells_of_changes() -> None:
+    """Who asked to be told learns the reasons when they change, and only then."""
+    told: list[set[str]] = []
+    health = Health(lambda reasons: told.append(set(reasons)))
+    for _ in range(2):
+        health.set("overloaded")
+    health.set("stuck")
+    for _ in range(2):
+        health.clear("overloaded")
+    assert told == [{"overloaded"}, {"overloaded", "stuck"}, {"stuck"}]
+    assert health.reason == "stuck"
 
 
 @pytest.mark.parametrize(

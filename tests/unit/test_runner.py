@@ -574,16 +574,35 @@ def test_a_generator_of_an_async_script_does_not_hold_up_others() -> None:
 
 @pytest.mark.parametrize("kind", [ONE, THREADS], ids=["one", "threads"])
 def test_a_stream_may_outlive_the_deadline(kind: Kind) -> None:
-    """The deadline is that of run() and its first item; a stream that has begun goes on."""
-    source = Source(iter("ab"))
-    source.steps = {1: Signal()}
+    """The deadline is that of each item: a stream goes on for longer, and waits for its client for longer, too."""
+    source = Source(iter([CHUNK] * 20))
     with serving(source.of(kind), kind) as stage:
-        exchange = stage.submit()
-        stage.io.until(lambda: bool(exchange.chunks))
+        exchange = stage.submit(reads=False)
+        stage.io.until(lambda: len(exchange.chunks) * len(CHUNK) == STREAM_LIMIT_BYTES)
+        stage.io.until_quiet()
         stage.runner.check_deadlines(time.perf_counter() + 1_000_000)
-        source.steps[1].set()
+        exchange.read()
         stage.wait(exchange)
-        assert (exchange.chunks, exchange.ending) == ([b"a", b"b"], "end")
+        assert (len(exchange.chunks), exchange.ending) == (20, "end")
+
+
+@pytest.mark.parametrize("kind", [ONE, THREADS], ids=["one", "threads"])
+def test_an_item_that_takes_too_long(kind: Kind) -> None:
+    """A generator that computes on between two items is interrupted at its deadline, and its stream broken off."""
+    entered, stop = threading.Event(), threading.Event()
+
+    def run(data: str) -> Iterator[str]:
+        yield data
+        entered.set()
+        spin_until(stop)
+
+    with serving(run, kind, timeout_ms=20_000) as stage, logged("azmlinfsrv") as messages:
+        exchange = stage.submit()
+        assert entered.wait(WAIT_S)
+        stage.runner.check_deadlines(time.perf_counter() + 20.05)
+        stage.wait(exchange)
+        assert (exchange.chunks, exchange.ending) == ([b"r"], "abort")
+        assert [message.splitlines()[-1] for message in messages] == ["Request id: id-r"]
 
 
 def test_the_interrupt_of_a_stop_ends_a_stream() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def made(heartbeat: Callable[[], None]) -> Service:
     """Return the service of a script, with nothing to listen on."""
     script = Script(load_module("core_plain"))
-    settings = Settings()
+    settings = Settings(graceful_timeout_s=0)  # there is nothing to wait for
     loaded = Loaded(script, Swagger(settings, script.run), lambda: None, 0.0)
     return Service(loaded, settings, [], asyncio.new_event_loop, heartbeat)
 

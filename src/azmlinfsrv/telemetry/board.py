@@ -22,7 +22,9 @@ SUBMITTED, STREAMS_BEGUN, STREAMS_ENDED, DISCONNECTED, TIMEOUTS = range(7, 12)
 LOAD = 12
 # Most rows of a batch, and the requests in batches that run; 0 where requests are scored one by one.
 BATCH_LIMIT, BATCHED = 13, 14
-QUEUE_HISTOGRAM = 16
+# When the worker's I/O thread last gave a sign of life (`time.monotonic`), its process, what it says of itself in bits.
+HEARTBEAT, PID, CONDITION = 15, 16, 17
+QUEUE_HISTOGRAM = 24
 RUN_HISTOGRAM = QUEUE_HISTOGRAM + HISTOGRAM_CELLS
 BATCH_HISTOGRAM = RUN_HISTOGRAM + HISTOGRAM_CELLS
 COUNTERS = BATCH_HISTOGRAM + HISTOGRAM_CELLS
@@ -42,7 +44,9 @@ _SLOT_CELLS = _SERIES_KEYS + 1 + SERIES_LIMIT * _KEY_CELLS
 
 # Cells before the first slot: written by the process that forks the workers.
 WANTED, RESTARTS, TAKEN = range(3)
-_HEADER_CELLS = 8
+# Why the server could not start: the length of a text in bytes, and the text.
+_FAILURE_BYTES, _FAILURE, _FAILURE_CELLS = 8, 9, 1024
+_HEADER_CELLS = _FAILURE + _FAILURE_CELLS
 
 Key = tuple[str, ...]
 
@@ -78,7 +82,8 @@ class Board:
     def release(self, slot: int) -> None:
         """Take a slot back from a worker that has ended; called by the process that forked it."""
         start = self.start_of(slot)
-        self.cells[start + UP] = self.cells[start + LOAD] = 0
+        for cell in (UP, LOAD, HEARTBEAT, PID, CONDITION):
+            self.cells[start + cell] = 0
         self._free.append(slot)
 
     def start_of(self, slot: int) -> int:
@@ -88,6 +93,19 @@ class Board:
     def slot_of(self, start: int) -> int:
         """Return the slot whose first cell that is."""
         return (start - _HEADER_CELLS) // _SLOT_CELLS
+
+    def fail(self, text: str) -> None:
+        """Say why the server cannot start; of a long text the end is kept."""
+        data = text.encode("utf-8", "backslashreplace")[-_FAILURE_CELLS * _CELL_BYTES :]
+        at = _FAILURE * _CELL_BYTES
+        self._memory[at : at + len(data)] = data
+        self.cells[_FAILURE_BYTES] = len(data)  # only now, because others read
+
+    @property
+    def failure(self) -> str:
+        """Why the server cannot start, or ""."""
+        at = _FAILURE * _CELL_BYTES
+        return self._memory[at : at + int(self.cells[_FAILURE_BYTES])].decode("utf-8", "ignore")
 
     def used(self) -> Iterator[int]:
         """Return the first cells of the slots that a worker has ever counted in."""

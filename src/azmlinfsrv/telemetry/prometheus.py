@@ -34,9 +34,14 @@ class Scrape:
     def __call__(self, request: Request) -> Response:
         """Return the values of this moment, in the format that the request accepts."""
         self._metrics.sample()
-        openmetrics = accepts_openmetrics(request.header(b"accept"))
-        text = exposition(read(self._metrics.board), openmetrics=openmetrics)
-        return Response(200, text.encode(), [("Content-Type", OPENMETRICS if openmetrics else TEXT)])
+        return respond(request, read(self._metrics.board))
+
+
+def respond(request: Request, readings: list[Reading]) -> Response:
+    """Return the readings in the format that the request accepts."""
+    openmetrics = accepts_openmetrics(request.header(b"accept"))
+    text = exposition(readings, openmetrics=openmetrics)
+    return Response(200, text.encode(), [("Content-Type", OPENMETRICS if openmetrics else TEXT)])
 
 
 def accepts_openmetrics(accept: str) -> bool:
