@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from azmlinfsrv import boot
+from azmlinfsrv.access_settings import hide_keys
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.service import Service
@@ -39,6 +40,7 @@ def run(configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> 
         logger.warning("WORKER_COUNT is %d, but a single process serves.", settings.worker_count)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_now)
+    hide_keys(os.environ)
     loaded = boot.load_or_exit(configuration)
     wakeups = socket.socketpair()
     for end in wakeups:
@@ -46,6 +48,10 @@ def run(configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> 
     readable = wakeups[0].fileno() if os.name == "posix" else None
     metrics = boot.make_metrics(settings)
     service = Service(loaded, settings, sockets, asyncio.new_event_loop, lambda: None, readable, metrics)
+    if settings.tls_certificate is not None:
+        from azmlinfsrv import tls
+
+        service.encrypt(tls.own_context(settings))
     descriptor = signal.set_wakeup_fd(wakeups[1].fileno())
     handlers = {signal.SIGTERM: lambda *_: service.stop(), signal.SIGINT: _stop_now}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

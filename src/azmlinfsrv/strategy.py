@@ -80,7 +80,7 @@ def make_runner(
         limits: what `batch_limits` returned.
     """
     flask = _flask(settings, script) if script.uses_flask or script.style is Style.RAW else _NO_FLASK
-    parse = input_parser(script, flask.request)
+    parse = input_parser(script, flask.request, settings.max_body_bytes)
     scorer = Scorer(script, parse, flask.context, observer.exception if observer is not None else None)
     timeouts = settings.scoring_timeout_ms, settings.write_timeout_ms
     runner: Runner

@@ -11,6 +11,7 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from azmlinfsrv.acceptor import Load
+from azmlinfsrv.access_settings import hide_keys
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.service import Service
 from azmlinfsrv.telemetry.board import WANTED
@@ -47,6 +48,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def run(self) -> None:
         """Serve until a signal says to stop; called by gunicorn in the main thread."""
         loaded, settings = self.wsgi
+        hide_keys(os.environ)
         board = self.app.slots.board
         self._service = Service(
             loaded,
@@ -57,6 +59,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self.PIPE[0],
             WorkerMetrics(board, self.slot) if settings.metrics_enabled else None,
         )
+        self._service.encrypt(self.app.tls)
         if self.slot is not None and board.cells[WANTED] > 1:
             self._service.take_turns(Load(board, self.slot))
         self._service.replace_after(self.max_requests, self._replace)
