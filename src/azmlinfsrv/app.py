@@ -14,7 +14,7 @@ from azmlinfsrv import identity, logs
 from azmlinfsrv.access_log import RequestLog
 from azmlinfsrv.cors import Cors
 from azmlinfsrv.errors import (
-    HeaderTooLongError,
+    InvalidIdError,
     MethodNotAllowedError,
     NotFoundError,
     ProtocolError,
@@ -180,10 +180,10 @@ class Application:
             self._metrics.disconnected()
 
     def _identify(self, request: Request) -> None:
-        """Give the request its ids; where no route takes it, ids that are too long are not worth an error.
+        """Give the request its ids; where no route takes it, ids that are not valid are not worth an error.
 
         Raises:
-            HeaderTooLongError: an id is too long (431).
+            InvalidIdError: an id is too long (431), or has control characters (400).
         """
         headers = request.headers
         if not (b"x-request-id" in headers or b"x-ms-request-id" in headers or b"x-ms-client-request-id" in headers):
@@ -196,7 +196,7 @@ class Application:
         try:
             client_id = request.header(b"x-ms-client-request-id")
             request.ids = identity.resolve_ids(request_id, legacy_id, client_id, self._ids)
-        except HeaderTooLongError:
+        except InvalidIdError:
             request.ids = identity.fallback_ids(request_id, self._ids)
             if request.matched:
                 raise
@@ -211,10 +211,9 @@ class Application:
         headers.append((identity.LEGACY_ID, ids.legacy_id))
         if ids.client_id:
             headers.append((identity.CLIENT_ID, ids.client_id))
-        if b"traceid" in request.headers:
-            headers.append(("TraceId", request.header(b"traceid")))
-        if b"trace-id" in request.headers:
-            headers.append(("trace-id", request.header(b"trace-id")))
+        for name, field in ((b"traceid", "TraceId"), (b"trace-id", "trace-id")):
+            if name in request.headers and (value := request.header(name)).isprintable():
+                headers.append((field, value))
 
 
 def _options(route: Route) -> Response:

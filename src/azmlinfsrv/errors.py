@@ -16,7 +16,8 @@
     │   ├── UnsupportedMethodError   405, or 200 for OPTIONS
     │   ├── NotFoundError            404
     │   ├── MethodNotAllowedError    405
-    │   ├── HeaderTooLongError       431
+    │   ├── InvalidIdError           400
+    │   │   └── HeaderTooLongError   431
     │   ├── SwaggerVersionError      404
     │   └── ProtocolError            4xx or 5xx, and the connection is closed
     │       └── UnauthorizedError    401; the connection is closed only where a body was to come
@@ -145,7 +146,11 @@ class MethodNotAllowedError(RequestError):
         super().__init__(message)
 
 
-class HeaderTooLongError(RequestError):
+class InvalidIdError(RequestError):
+    """A request id has characters that cannot be shown, and would be written to logs and answers."""
+
+
+class HeaderTooLongError(InvalidIdError):
     """A request id has more than 100 characters."""
 
     status = 431
