@@ -55,7 +55,7 @@ class RequestParser:
         admit: Admit | None = None,
     ) -> None:
         self.receiving = self.in_body = self.begun = self.is_abandoned = False
-        self._starts_with_data = False
+        self._starts_with_data = self._is_last_received = False
         self._host = b""
         self._limits = limits
         self._deliver = deliver
@@ -135,6 +135,8 @@ class RequestParser:
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        if self._is_last_received:
+            self._fail(_INVALID)  # llhttp stops here by itself, but not behind every last request
         self._url = b""
         self._headers = {}
         self._body = []
@@ -202,7 +204,9 @@ class RequestParser:
             return  # see _without_upgrade
         request = self.known()
         self._body = []
-        self._deliver(request, self._parser.should_keep_alive() and not self._asks_to_close() and not is_connect)
+        keep_alive = self._parser.should_keep_alive() and not self._asks_to_close() and not is_connect
+        self._is_last_received = not keep_alive
+        self._deliver(request, keep_alive)
 
     def _asks_to_close(self) -> bool:
         """Return whether a Connection field has the option ``close``, which decides (RFC 9112, 9.3)."""

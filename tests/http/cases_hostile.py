@@ -110,6 +110,15 @@ BODIES = (
         asgi=True,
     ),
     Case(
+        id="behind-the-last-on-http10",
+        rfc="9112 9.3; 9.6",
+        claim="nothing behind a request that closes is taken, also where it asks for both and is of 1.0",
+        steps=(lines("GET / HTTP/1.0", "Connection: keep-alive, close") + SMUGGLED + post(b"hello"),),
+        expect=(Expect(200, body=b"Healthy"),),
+        after=After.CLOSED,
+        http_minor=0,
+    ),
+    Case(
         id="compressed-body-of-raw-script",
         rfc="9110 8.4",
         claim="a script that takes the HTTP request gets a compressed body as it was sent",
