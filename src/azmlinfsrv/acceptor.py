@@ -10,9 +10,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from azmlinfsrv.sockets import BACKLOG
 from azmlinfsrv.telemetry.board import LOAD, TAKEN, Board
+
+if TYPE_CHECKING:
+    import ssl
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -66,6 +70,8 @@ class Acceptor:
         sock: the socket; closed by `close`.
         connections: makes the protocol of a new connection.
         load: what this worker has to do.
+        tls: the context of connections that are encrypted, or None.
+        handshake_s: how long a client may take to agree on the encryption.
     """
 
     def __init__(
@@ -74,7 +80,10 @@ class Acceptor:
         sock: socket.socket,
         connections: Callable[[], asyncio.Protocol],
         load: Load,
+        tls: ssl.SSLContext | None = None,
+        handshake_s: float | None = None,
     ) -> None:
+        self._tls, self._handshake_s = tls, handshake_s
         self._loop = loop
         self._sock = sock
         self._connections = connections
@@ -126,6 +135,17 @@ class Acceptor:
 
     async def _serve(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._connections, connection)
+            await self._loop.connect_accepted_socket(
+                self._connections, connection, ssl=self._tls, ssl_handshake_timeout=self._handshake_s
+            )
         except OSError:
-            connection.close()  # the client has left
+            connection.close()  # the client has left, or does not speak TLS
+
+
+def end_handshakes(loop: asyncio.AbstractEventLoop) -> None:
+    """Break off the connections that are still being opened, on a loop that has been stopped."""
+    opening = asyncio.all_tasks(loop)
+    for task in opening:
+        task.cancel()
+    if opening:
+        loop.run_until_complete(asyncio.wait(opening))

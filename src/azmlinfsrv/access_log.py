@@ -23,8 +23,6 @@ BATCH_S = 0.01
 _USUAL_BYTES = 128
 _SERVER = logging.getLogger(logs.LOGGER)
 _ACCESS = logging.getLogger(logs.ACCESS_LOGGER)
-_CONTROLS = {code: f"\\x{code:02x}" for code in [*range(32), 127, *range(128, 160)]}
-_UNSAFE = _CONTROLS | {ord('"'): '\\"'}
 
 
 class _Channel:
@@ -67,7 +65,7 @@ class RequestLog:
         """Write the line of a request to one of the named endpoints."""
         path = request.path if not request.query else f"{request.path}?{request.query.decode('latin-1')}"
         length = len(response.body) if response.stream is None else "N/A"
-        text = f"{request.method} {_one_line(path)} {response.status} {duration_ms:0.3f}ms {length}"
+        text = f"{request.method} {logs.printable(path)} {response.status} {duration_ms:0.3f}ms {length}"
         self._write(self._server, self._clock.prefix(), text)
 
     def access_line(self, request: Request, status: int, length: int) -> None:
@@ -130,14 +128,11 @@ def _extra(request: Request, status: int, duration_ms: float) -> dict[str, Any]:
     return {logs.REQUEST: request, logs.FIELDS: fields}
 
 
-def _one_line(text: str) -> str:
-    """Return the text with control characters escaped, so that it stays one line."""
-    return text if text.isprintable() else text.translate(_CONTROLS)
-
-
 def _safe(text: str) -> str:
-    """Return the text with control characters and quotes escaped, so that it stays one line and one field."""
-    return text if text.isalnum() or (text.isprintable() and '"' not in text) else text.translate(_UNSAFE)
+    """Return the text with quotes and all that cannot be shown escaped, so that it stays one line and one field."""
+    if text.isalnum():
+        return text
+    return logs.printable(text if '"' not in text else text.replace('"', '\\"'))
 
 
 @functools.lru_cache(256)

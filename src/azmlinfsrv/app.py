@@ -8,17 +8,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from azmlinfsrv import identity, logs
 from azmlinfsrv.access_log import RequestLog
 from azmlinfsrv.cors import Cors
 from azmlinfsrv.errors import (
-    HeaderTooLongError,
+    InvalidIdError,
     MethodNotAllowedError,
     NotFoundError,
     ProtocolError,
     ServerError,
+    UnauthorizedError,
 )
 from azmlinfsrv.identity import IdSource
 from azmlinfsrv.messages import HTML, Reply, Request, Response
@@ -28,8 +29,12 @@ from azmlinfsrv.schema import Swagger
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 from azmlinfsrv.telemetry.prometheus import Scrape
 
+if TYPE_CHECKING:
+    from azmlinfsrv.access import Access
+
 logger = logging.getLogger("azmlinfsrv")
 
+Admit = Callable[[str, str, dict[bytes, bytes]], UnauthorizedError | None]
 Submit = Callable[[Request, Callable[[Request, Response], None]], None]
 
 
@@ -62,9 +67,10 @@ class Application:
         server_version: value of ``x-ms-server-version``, or "" to leave it out.
         log: writes the lines of requests.
         metrics: counts requests, or None.
+        access: says which requests may pass, or None where all may.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what `create_app` puts together
         self,
         table: dict[str, Route],
         health: Health,
@@ -73,6 +79,7 @@ class Application:
         server_version: str,
         log: RequestLog,
         metrics: WorkerMetrics | None = None,
+        access: Access | None = None,
     ) -> None:
         self.health = health
         self._routes = table
@@ -81,6 +88,7 @@ class Application:
         self._version_header = [("x-ms-server-version", server_version)] if server_version else []
         self._log = log
         self._metrics = metrics
+        self._access = access
         self._ids = IdSource()
 
     @property
@@ -97,6 +105,8 @@ class Application:
             self._identify(request)
             if route is None:
                 response = error_response(NotFoundError())
+            elif self._access is not None and (refusal := self._access.refusal(request.path, request.headers)):
+                response = self._refused(request, route, refusal)
             elif request.method in route.methods:
                 request.route = request.path if route.logged else ""
                 if route.handler is None:
@@ -104,7 +114,7 @@ class Application:
                     return
                 response = route.handler(request)
             elif request.method == "OPTIONS":
-                response = Response(200, b"", [("Content-Type", HTML), ("Allow", allow_header(route))])
+                response = _options(route)
             else:
                 response = error_response(MethodNotAllowedError())
                 response.headers.append(("Allow", allow_header(route)))  # RFC 9110, 15.5.6
@@ -115,12 +125,32 @@ class Application:
             response = error_response(ServerError())
         self.answer(request, response)
 
+    @property
+    def admit(self) -> Admit | None:
+        """What says from path, method and fields why a request is not worth reading its body; None where all are."""
+        access = self._access
+        if access is None:
+            return None
+        return lambda path, method, headers: None if method == "OPTIONS" else access.refusal(path, headers)
+
+    def _refused(self, request: Request, route: Route, refusal: UnauthorizedError) -> Response:
+        """Return the answer to a request without a valid key; OPTIONS is how browsers ask before they send one."""
+        if request.method == "OPTIONS":
+            return _options(route)
+        request.route = request.path if route.logged else ""
+        if self._metrics is not None:
+            self._metrics.rejected(refusal.status)
+        return error_response(refusal)
+
     def reject(self, request: Request, reply: Reply, error: ProtocolError) -> None:
         """Answer bytes that are no acceptable request; `request` holds what is known of it."""
         if self._metrics is not None:
             self._metrics.rejected(error.status)
         request.reply = reply
         request.ids = identity.fallback_ids(request.header(b"x-request-id"), self._ids)
+        if isinstance(error, UnauthorizedError):
+            request.matched = True
+            request.route = request.path if self._routes[request.path].logged else ""
         response = error_response(error)
         response.close = True
         self.answer(request, response)
@@ -150,10 +180,10 @@ class Application:
             self._metrics.disconnected()
 
     def _identify(self, request: Request) -> None:
-        """Give the request its ids; where no route takes it, ids that are too long are not worth an error.
+        """Give the request its ids; where no route takes it, ids that are not valid are not worth an error.
 
         Raises:
-            HeaderTooLongError: an id is too long (431).
+            InvalidIdError: an id is too long (431), or has control characters (400).
         """
         headers = request.headers
         if not (b"x-request-id" in headers or b"x-ms-request-id" in headers or b"x-ms-client-request-id" in headers):
@@ -166,7 +196,7 @@ class Application:
         try:
             client_id = request.header(b"x-ms-client-request-id")
             request.ids = identity.resolve_ids(request_id, legacy_id, client_id, self._ids)
-        except HeaderTooLongError:
+        except InvalidIdError:
             request.ids = identity.fallback_ids(request_id, self._ids)
             if request.matched:
                 raise
@@ -181,10 +211,13 @@ class Application:
         headers.append((identity.LEGACY_ID, ids.legacy_id))
         if ids.client_id:
             headers.append((identity.CLIENT_ID, ids.client_id))
-        if b"traceid" in request.headers:
-            headers.append(("TraceId", request.header(b"traceid")))
-        if b"trace-id" in request.headers:
-            headers.append(("trace-id", request.header(b"trace-id")))
+        for name, field in ((b"traceid", "TraceId"), (b"trace-id", "trace-id")):
+            if name in request.headers and (value := request.header(name)).isprintable():
+                headers.append((field, value))
+
+
+def _options(route: Route) -> Response:
+    return Response(200, b"", [("Content-Type", HTML), ("Allow", allow_header(route))])
 
 
 class ObservedApplication(Application):
@@ -219,6 +252,7 @@ def create_app(  # noqa: PLR0913 - the composition root
     docs: bytes | None = None,
     metrics: WorkerMetrics | None = None,
     observer: Observer | None = None,
+    access: Access | None = None,
 ) -> Application:
     """Put the application together.
 
@@ -231,8 +265,9 @@ def create_app(  # noqa: PLR0913 - the composition root
         docs: the page of ``/docs``, or None to leave it out.
         metrics: counts requests and is served at ``/metrics``, or None.
         observer: is told of each request, or None.
+        access: says which requests may pass, or None where all may.
     """
     health = Health()
     table = routes(health, swagger, docs, Scrape(metrics) if metrics is not None else None)
-    parts = table, health, submit, cors, server_version, log, metrics
+    parts = table, health, submit, cors, server_version, log, metrics, access
     return Application(*parts) if observer is None else ObservedApplication(observer, *parts)

@@ -89,7 +89,10 @@ class ScoringApp:
         request = _request(scope)
         length = request.header(b"content-length")
         too_large = length.isdigit() and int(length) > self._max_body_bytes
-        if not too_large:
+        admit = self._app.admit
+        if admit is not None and admit(request.path, request.method, request.headers) is not None:
+            too_large = False  # answered without its body
+        elif not too_large:
             body = await self._body(receive)
             if body is None:
                 return

@@ -327,7 +327,12 @@ def make_app(
     docs = read_docs_page() if settings.docs_enabled else None
     submit = _recorded(runner.submit, loaded.model_data.record) if loaded.model_data else runner.submit
     version = os.environ.get(VERSION_VARIABLE, "")
-    app = create_app(loaded.swagger, submit, cors, version, log, docs, metrics, loaded.observer)
+    access = None
+    if settings.wants_keys:
+        from azmlinfsrv.access import make_access
+
+        access = make_access(settings)
+    app = create_app(loaded.swagger, submit, cors, version, log, docs, metrics, loaded.observer, access)
     if metrics is not None:
         runner.metrics = metrics
         metrics.serve(app.paths, runner.slots, loaded.init_s, runner.max_batch_size)
@@ -361,9 +366,17 @@ def read_docs_page() -> bytes:
 
 
 def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:
-    """Return the ASGI application that serves the script."""
+    """Return the ASGI application that serves the script.
+
+    Raises:
+        ConfigurationError: an API key, or the file of them, cannot be used.
+    """
     from azmlinfsrv.asgi import ScoringApp
 
+    if settings.wants_keys:
+        from azmlinfsrv.access import check_keys
+
+        check_keys(settings)
     runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits)
     metrics = make_metrics(settings)
     app = make_app(loaded, settings, runner, make_log(settings, LineClock(), None), metrics)

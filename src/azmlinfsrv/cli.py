@@ -165,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         named = configuration.settings.config_file
         if named and named != configuration.config_file:
             logger.warning("The config file %s does not exist or is empty.", named)
+        _check_access(configuration.settings)
         os.environ.update(script_environment(configuration, os.environ, transport))
         print_start(configuration)
         _limit_threads(configuration.settings)
@@ -209,6 +210,22 @@ def _check_script(configuration: Configuration) -> None:
     folders = [os.getcwd(), *import_paths(settings), *sys.path]
     if not any(os.path.isfile(os.path.join(folder, "main.py")) for folder in folders):
         raise UsageError(_NO_SCRIPT)
+
+
+def _check_access(settings: Settings) -> None:
+    """Refuse to start with keys or a certificate that cannot be used.
+
+    Raises:
+        ConfigurationError: one cannot.
+    """
+    if settings.wants_keys:
+        from azmlinfsrv.access import check_keys
+
+        check_keys(settings)
+    if settings.tls_certificate is not None or settings.tls_key is not None:
+        from azmlinfsrv import tls
+
+        tls.check(settings)
 
 
 def print_start(configuration: Configuration) -> None:

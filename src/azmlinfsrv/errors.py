@@ -10,14 +10,18 @@
     ├── RequestError                 an answer of 4xx or 5xx, made before run() was called
     │   ├── BadInputError            400
     │   │   └── InvalidInputError    400, with every error's place and reason
+    │   ├── BodyTooLargeError        413, once the body is expanded
     │   ├── UnsupportedInputError    415
+    │   │   └── UnsupportedCodingError  415, of a compressed body
     │   ├── UnsupportedMethodError   405, or 200 for OPTIONS
     │   ├── NotFoundError            404
     │   ├── MethodNotAllowedError    405
-    │   ├── HeaderTooLongError       431
+    │   ├── InvalidIdError           400
+    │   │   └── HeaderTooLongError   431
     │   ├── SwaggerVersionError      404
     │   ├── WorkerStuckError         503
     │   └── ProtocolError            4xx or 5xx, and the connection is closed
+    │       └── UnauthorizedError    401; the connection is closed only where a body was to come
     └── RunError                     500, run() was called and failed
         ├── RunFailedError           run() raised
         └── RunTimeoutError          the deadline passed
@@ -45,10 +49,12 @@ class ServerError(Exception):
         status: HTTP status that a client gets.
         message: text of the JSON answer ``{"message": …}``.
         run_function_failed: value of the ``x-ms-run-function-failed`` header.
+        headers: fields that its answer has besides.
     """
 
     status: int = 500
     run_function_failed: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, message: str = INTERNAL) -> None:
         super().__init__(message)
@@ -102,6 +108,18 @@ class UnsupportedInputError(RequestError):
     status = 415
 
 
+class UnsupportedCodingError(UnsupportedInputError):
+    """The body is compressed in a way that is not known."""
+
+    headers = (("Accept-Encoding", "gzip, deflate"),)
+
+
+class BodyTooLargeError(RequestError):
+    """The body is larger than it may be once it is expanded."""
+
+    status = 413
+
+
 class UnsupportedMethodError(RequestError):
     """The style of ``run()`` does not take this HTTP method."""
 
@@ -129,7 +147,11 @@ class MethodNotAllowedError(RequestError):
         super().__init__(message)
 
 
-class HeaderTooLongError(RequestError):
+class InvalidIdError(RequestError):
+    """A request id has characters that cannot be shown, and would be written to logs and answers."""
+
+
+class HeaderTooLongError(InvalidIdError):
     """A request id has more than 100 characters."""
 
     status = 431
@@ -156,6 +178,19 @@ class ProtocolError(RequestError):
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
+
+
+class UnauthorizedError(ProtocolError):
+    """The request lacks an API key, or has one that is not valid.
+
+    Args:
+        message: text of the answer.
+        challenge: value of its ``WWW-Authenticate`` (RFC 6750, 3).
+    """
+
+    def __init__(self, message: str, challenge: str) -> None:
+        super().__init__(message, 401)
+        self.headers = (("WWW-Authenticate", challenge),)
 
 
 class RunError(ServerError):

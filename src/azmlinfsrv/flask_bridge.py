@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import flask
+from flask.json.provider import DefaultJSONProvider
 
 from azmlinfsrv.api import AMLRequest, FlaskOneRequest, ScriptRequest
 from azmlinfsrv.messages import Request
@@ -64,6 +65,16 @@ class _AwaitableText(str):
         return str(self)
 
 
+class _BoundedJson(DefaultJSONProvider):
+    """Flask's JSON, to which a text that is nested too deeply is no JSON, and so the client's error."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        try:
+            return super().loads(s, **kwargs)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+
+
 # Endpoints by the names that release 1.5.1 gives them.
 _RULES = (
     ("/", "main.health_probe", ["GET"]),
@@ -87,6 +98,7 @@ class FlaskBridge:
         for path, endpoint, methods in _RULES:
             self._app.add_url_rule(path, endpoint, methods=methods, provide_automatic_options=False)
         request_class: type[AMLRequest] = FlaskOneRequest if flask_one else ScriptRequest
+        self._app.json = _BoundedJson(self._app)
         self._app.request_class = _awaitable(request_class) if awaitable else request_class
 
     @contextlib.contextmanager

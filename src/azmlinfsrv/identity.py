@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from azmlinfsrv.errors import HeaderTooLongError
+from azmlinfsrv.errors import HeaderTooLongError, InvalidIdError
 
 REQUEST_ID = "x-request-id"
 LEGACY_ID = "x-ms-request-id"
@@ -58,9 +58,11 @@ def resolve_ids(request_id: str, legacy_id: str, client_id: str, source: IdSourc
 
     Raises:
         HeaderTooLongError: an id has more than 100 characters (431).
+        InvalidIdError: an id has control characters, or others that cannot be shown (400).
     """
     if len(request_id) > MAX_LENGTH:
         raise HeaderTooLongError(f"{REQUEST_ID} must not exceed {MAX_LENGTH} characters")
+    _check_printable(REQUEST_ID, request_id)
     if not request_id:
         request_id = source.new()
     if not (legacy_id or client_id):
@@ -69,11 +71,17 @@ def resolve_ids(request_id: str, legacy_id: str, client_id: str, source: IdSourc
     legacy_id = legacy_id or client_id
     if len(legacy_id) > MAX_LENGTH or len(client_id) > MAX_LENGTH:
         raise HeaderTooLongError(f"{LEGACY_ID} and {CLIENT_ID} must not exceed {MAX_LENGTH} characters")
+    _check_printable(f"{LEGACY_ID} and {CLIENT_ID}", legacy_id + client_id)
     return RequestIds(request_id, legacy_id, client_id)
 
 
 def fallback_ids(request_id: str, source: IdSource) -> RequestIds:
     """Return the ids of an answer whose request carried ids that cannot be used."""
-    if not request_id or len(request_id) > MAX_LENGTH:
+    if not request_id or len(request_id) > MAX_LENGTH or not request_id.isprintable():
         request_id = source.new()
     return RequestIds(request_id, request_id, "")
+
+
+def _check_printable(name: str, value: str) -> None:
+    if not value.isprintable():
+        raise InvalidIdError(f"{name} must have printable characters only")

@@ -16,6 +16,7 @@ from azmlinfsrv import codec
 from azmlinfsrv.errors import BadInputError, UnsupportedInputError, UnsupportedMethodError
 from azmlinfsrv.messages import Request
 from azmlinfsrv.script import Script, Style
+from azmlinfsrv.settings import Settings
 
 if TYPE_CHECKING:
     from azmlinfsrv.typed import TypedRun
@@ -28,12 +29,15 @@ Take = Callable[[Request], dict[str, Any] | None]
 _BAD_BYTES = re.compile("[\udc80-\udcff]")
 
 
-def input_parser(script: Script, flask_request: Callable[[Request], Any]) -> Parse:
+def input_parser(
+    script: Script, flask_request: Callable[[Request], Any], max_body_bytes: int = Settings.max_body_bytes
+) -> Parse:
     """Return the function that makes the arguments of the script's ``run()``.
 
     Args:
         script: the loaded script.
         flask_request: gives the Flask request of a request, for ``@rawhttp`` scripts.
+        max_body_bytes: largest body, once it is expanded; ``@rawhttp`` scripts get what was sent.
     """
     first = script.parameters[0].name
     if script.style is Style.RAW:
@@ -46,9 +50,24 @@ def input_parser(script: Script, flask_request: Callable[[Request], Any]) -> Par
         parse = lambda request: schema_arguments(request, script.parameters, read, take)  # noqa: E731
     else:
         parse = lambda request: {first: json_text(request)}  # noqa: E731
+    if script.style is not Style.RAW:
+        parse = _expanding(parse, max_body_bytes)
     if not script.takes_headers:
         return parse
     return lambda request: {**parse(request), "request_headers": title_headers(request)}
+
+
+def _expanding(parse: Parse, max_body_bytes: int) -> Parse:
+    """Return a parser of requests whose bodies may be compressed."""
+
+    def parse_expanded(request: Request) -> dict[str, Any]:
+        if b"content-encoding" in request.headers and request.method == "POST":
+            from azmlinfsrv.content_coding import expand_body
+
+            expand_body(request, max_body_bytes)
+        return parse(request)
+
+    return parse_expanded
 
 
 def json_text(request: Request) -> str:

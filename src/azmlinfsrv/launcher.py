@@ -16,16 +16,23 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.config import get_default_config_file
 from gunicorn.glogging import Logger
 
-from azmlinfsrv import boot, failed_start
+from azmlinfsrv import boot, failed_start, logs
+from azmlinfsrv.access_settings import hide_keys
 from azmlinfsrv.configuration import Configuration
+from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.silence import SilenceWatch, longest_silence_s
 from azmlinfsrv.slots import Slots
 from azmlinfsrv.sockets import spelt
 
 if TYPE_CHECKING:
+    import ssl
+
     from azmlinfsrv.health_process import HealthProcess
 
 logger = logging.getLogger("azmlinfsrv")
+
+# What gunicorn can be told of TLS that would weaken a server if it were passed over in silence.
+_TLS_OPTIONS = ("ca_certs", "cert_reqs", "ciphers", "ssl_context", "ssl_version")
 
 
 class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
@@ -76,12 +83,14 @@ class GunicornApplication(Application, _Hosted):  # type: ignore[misc]  # gunico
     Attributes:
         slots: the memory that the workers share.
         health: the process that serves the health port, or None.
+        tls: how connections are encrypted, or None; made before the workers are forked, and again at SIGHUP.
     """
 
     def __init__(self, configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> None:
         self._configuration = configuration
         settings = configuration.settings
         self.slots = Slots(settings.worker_count)
+        self.tls: ssl.SSLContext | None = None
         # gunicorn closes the descriptors that it is given.
         self._bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets[:1]]
         self._pid = os.getpid()
@@ -108,7 +117,43 @@ class GunicornApplication(Application, _Hosted):  # type: ignore[misc]  # gunico
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
         self.slots.watch(self.cfg)
+        self._load_tls()
         self.chdir()
+
+    def _load_tls(self) -> None:
+        """Read certificate and key; at a reload, files that cannot be used leave the last ones.
+
+        Raises:
+            SystemExit: with 3, at the start.
+        """
+        try:
+            self.tls = self._make_tls()
+        except ConfigurationError as error:
+            if self.tls is None:
+                logs.log_configuration_error(error)
+                raise SystemExit(boot.STARTUP_FAILURE) from None
+            logger.error("The last TLS certificate is kept: %s", error.message)  # noqa: TRY400 - one line
+
+    def _make_tls(self) -> ssl.SSLContext | None:
+        settings, cfg = self._configuration.settings, self.cfg
+        if not (cfg.certfile or cfg.keyfile or settings.tls_certificate):
+            return None
+        for name in _TLS_OPTIONS:
+            option = cfg.settings.get(name)
+            if option is not None and option.get() != option.default:
+                raise ConfigurationError(f"gunicorn's option {name} is not supported: have nginx or a gateway do it")
+        if settings.nginx:
+            if cfg.certfile or cfg.keyfile:
+                raise ConfigurationError("gunicorn's certfile and keyfile are not for --nginx: see --tls_certificate")
+            return None
+        from azmlinfsrv import tls
+
+        if settings.tls_certificate is not None:
+            cfg.set("certfile", settings.tls_certificate)
+            cfg.set("keyfile", settings.tls_key)
+        if not cfg.certfile:
+            raise ConfigurationError("gunicorn has a keyfile, and no certfile")
+        return tls.server_context(cfg.certfile, cfg.keyfile)
 
     def _own(self) -> dict[str, Any]:
         settings = self._configuration.settings
@@ -152,8 +197,10 @@ class GunicornApplication(Application, _Hosted):  # type: ignore[misc]  # gunico
 
     def load(self) -> Any:
         """Load the script, in the worker, or before the fork with WORKER_PRELOAD."""
+        show_keys = hide_keys(os.environ)
         loaded = boot.load_or_exit(self._configuration, self.slots.board.fail, forks_later=self.cfg.preload_app)
         if self.cfg.preload_app:
+            show_keys()  # the arbiter may start its successor (SIGUSR2), which needs them
             if loaded.model_data is not None:
                 loaded.model_data.flush()  # what init() collected is written once, and not by every worker
             gc.collect()  # what is frozen is never collected, garbage of init() included

@@ -143,6 +143,20 @@ def log_configuration_error(error: Exception) -> None:
     logging.getLogger(LOGGER).critical("\n%s\n%s\n%s", frame, error, "=" * len(frame))
 
 
+def printable(text: str) -> str:
+    """Return text of a client's with all that cannot be shown escaped: line ends, escape sequences, marks of direction.
+
+    What is written to a terminal or read line by line says what was sent, and nothing of its own.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escape(ord(each)) for each in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def write(
     logger: logging.Logger, level: int, text: str, *arguments: Any, extra: Mapping[str, Any] | None = None
 ) -> None:

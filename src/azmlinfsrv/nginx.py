@@ -36,7 +36,7 @@ _HEADER_TOO_LARGE = "The request header is too large"
 
 # Statuses that nginx itself answers with, the one that clients get, and the message.
 _ERRORS = (
-    ((400,), 400, _INVALID),
+    ((400, 497), 400, _INVALID),  # 497: plain HTTP where TLS is spoken
     ((404,), 404, NOT_FOUND),
     ((405,), 405, METHOD_NOT_ALLOWED),
     ((408,), 408, "The request took too long to arrive"),
@@ -260,8 +260,10 @@ def read_timeout_s(settings: Settings, is_given: bool) -> int:
 
 
 def _server(settings: Settings, site: Site, read_s: int) -> Iterator[str]:
+    encrypted = " ssl" if settings.tls_certificate else ""
     for address in site.addresses:
-        yield f"listen {address} default_server backlog={BACKLOG};"
+        yield f"listen {address}{encrypted} default_server backlog={BACKLOG};"
+    yield from _tls(settings)
     yield "server_name _;"
     yield f"client_header_timeout {settings.header_timeout_ms}ms;"
     yield f"client_body_timeout {settings.body_timeout_ms}ms;"
@@ -281,6 +283,14 @@ def _server(settings: Settings, site: Site, read_s: int) -> Iterator[str]:
     yield from _location("= /swagger.json", list(_cached()))
     if settings.docs_enabled:
         yield from _location("= /docs", list(_cached()))
+
+
+def _tls(settings: Settings) -> Iterator[str]:
+    if settings.tls_certificate is not None:
+        yield f"ssl_certificate {quote(os.path.abspath(settings.tls_certificate))};"
+        yield f"ssl_certificate_key {quote(os.path.abspath(settings.tls_key or settings.tls_certificate))};"
+        yield "ssl_protocols TLSv1.2 TLSv1.3;"
+        yield "ssl_session_cache shared:tls:1m;"
 
 
 def _proxy(read_s: int) -> Iterator[str]:

@@ -51,7 +51,7 @@ def _handle(logger: logging.Logger, name: str, level: int, text: str, pid: int |
     """Have a logger write a record of another process."""
     if not logger.isEnabledFor(level):
         return
-    record = logger.makeRecord(name, level, "", 0, "%s", (text,), None)
+    record = logger.makeRecord(name, level, "", 0, "%s", (logs.printable(text),), None)
     record.created, record.msecs = moment, moment % 1 * 1000 // 1
     if pid is not None:
         record.process = pid

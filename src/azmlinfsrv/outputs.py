@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from types import AsyncGeneratorType, GeneratorType
@@ -17,6 +18,10 @@ from azmlinfsrv.errors import InvalidInputError, ServerError
 from azmlinfsrv.messages import JSON, Response
 
 logger = logging.getLogger("azmlinfsrv")
+
+# RFC 9110, 5.1 and 5.5: a name is a token, and a value has no control character but the tab.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 RUN_FAILED_HEADER = "x-ms-run-function-failed"
 _JSON_HEADERS = (("Content-Type", JSON), (RUN_FAILED_HEADER, "False"))
@@ -32,7 +37,9 @@ def error_response(error: ServerError) -> Response:
     content: dict[str, Any] = {"message": error.message}
     if isinstance(error, InvalidInputError):
         content["errors"] = error.errors
-    return json_response(error.status, codec.dumps(content), error.run_function_failed)
+    response = json_response(error.status, codec.dumps(content), error.run_function_failed)
+    response.headers += error.headers
+    return response
 
 
 def result_response(result: Any) -> Response:
@@ -83,6 +90,9 @@ def http_response(result: Any) -> Response:
     for name, value in headers:
         if not (name + value).isascii():
             value.encode("latin-1")  # raises where a header cannot hold it
+        if not _NAME.fullmatch(name) or _CONTROL.search(value):
+            message = f"the header {name!r} cannot be sent: {value!r}"
+            raise ValueError(message)
     if result.status_code >= 500:
         headers = [(name, value) for name, value in headers if name.lower() != RUN_FAILED_HEADER]
         headers.append((RUN_FAILED_HEADER, "True"))

@@ -11,11 +11,14 @@ from urllib.parse import unquote
 
 import httptools
 
+from azmlinfsrv.app import Admit
 from azmlinfsrv.errors import METHOD_NOT_ALLOWED, ProtocolError
 from azmlinfsrv.messages import Request
 from azmlinfsrv.wire import Limits
 
 _INVALID = "The request is not valid HTTP/1.1"
+# A body up to this length is read before a request without a key is refused, so that its connection can stay open.
+_READ_ANYWAY_BYTES = 64 * 1024
 # Request targets up to this length are remembered: most requests ask for the same few.
 _USUAL_BYTES = 128
 # Heads up to this length are remembered, one for each connection.
@@ -59,11 +62,13 @@ class RequestParser:
         expected: called where a client waits for ``100 Continue``.
         addresses: scheme, client and server address of the connection's requests.
         forwarded: whether the peer is our own nginx, which adds the client's address to ``X-Forwarded-For``.
+        admit: says from path, method and fields why a request is not worth reading its body; None where all are.
 
     Attributes:
         receiving: whether a request has begun and is not complete.
         begun: whether a request began in the bytes that were fed last.
         in_body: whether the header block of that request is complete.
+        is_abandoned: whether the rest of it is of no interest.
     """
 
     def __init__(
@@ -73,15 +78,17 @@ class RequestParser:
         expected: Callable[[], None],
         addresses: tuple[str, tuple[str, int], tuple[str, int]],
         forwarded: bool = False,
+        admit: Admit | None = None,
     ) -> None:
-        self.receiving = self.in_body = self.begun = False
-        self._starts_with_data = False
+        self.receiving = self.in_body = self.begun = self.is_abandoned = False
+        self._starts_with_data = self._is_last_received = False
         self._host = b""
         self._limits = limits
         self._deliver = deliver
         self._expected = expected
         self._scheme, self._client, self._server = addresses
         self._forwarded = forwarded
+        self._admit = admit
         self._parser = httptools.HttpRequestParser(self)
         self._error: ProtocolError | None = None
         self._url = self._method = b""
@@ -140,6 +147,10 @@ class RequestParser:
             except httptools.HttpParserError as error:
                 raise self._error or ProtocolError(_INVALID) from error
 
+    def abandon(self) -> None:
+        """Take no more of the request that is being received."""
+        self.receiving, self.is_abandoned = False, True
+
     def _refused_method(self, data: bytes) -> ProtocolError:
         """Return the error for a method that llhttp does not know, and keep what the request line says."""
         line = _REQUEST_LINE.match(data)
@@ -175,6 +186,8 @@ class RequestParser:
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        if self._is_last_received:
+            self._fail(_INVALID)  # llhttp stops here by itself, but not behind every last request
         self._url = b""
         self._headers = {}
         self._body = []
@@ -216,6 +229,8 @@ class RequestParser:
         if version not in ("1.1", "1.0"):
             self._fail(f"HTTP version {version} is not supported", 505)
         self._check_host(headers.get(b"host"), version)
+        if self._admit is not None:
+            self._check_admitted(self._admit)
         if b"transfer-encoding" in headers:
             self._check_transfer_coding(version)
         elif b"content-length" in headers:
@@ -243,6 +258,7 @@ class RequestParser:
         self._body = []
         keep_alive = self._parser.should_keep_alive() and not self._asks_to_close() and not is_connect
         self._last = request if keep_alive else None
+        self._is_last_received = not keep_alive
         self._deliver(request, keep_alive)
 
     def _asks_to_close(self) -> bool:
@@ -271,6 +287,17 @@ class RequestParser:
             if not _HOST.fullmatch(host):
                 self._fail("The Host header is not valid")
             self._host = host
+
+    def _check_admitted(self, admit: Admit) -> None:
+        """Refuse a request with a long body, or one that the client asks about, before it is sent."""
+        headers = self._headers
+        length = headers.get(b"content-length", b"0").partition(b",")[0]
+        if int(length) > _READ_ANYWAY_BYTES or b"transfer-encoding" in headers or b"expect" in headers:
+            path, _ = _split_target(self._url)
+            refusal = admit(path, self._parser.get_method().decode("latin-1"), headers)
+            if refusal is not None:
+                self._error = refusal
+                raise refusal
 
     def _check_transfer_coding(self, version: str) -> None:
         """Refuse what is ambiguous about the length of the body (RFC 9112, 6.1), and codings that are not known."""

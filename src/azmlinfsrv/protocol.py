@@ -140,7 +140,8 @@ class HttpProtocol(asyncio.Protocol):
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         addresses = self._shared.scheme, _address(peer), _address(own)
         forwarded = self._shared.behind_nginx and is_internal_peer(addresses[1][0])
-        self._parser = RequestParser(self._limits, self._deliver, self._expected, addresses, forwarded)
+        admit = self._shared.app.admit
+        self._parser = RequestParser(self._limits, self._deliver, self._expected, addresses, forwarded, admit)
         self._shared.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -184,7 +185,7 @@ class HttpProtocol(asyncio.Protocol):
             self._shared.app.left()
         if self._parser.receiving and not self._last_received:
             self._reject(ProtocolError("The request ended before it was complete"))
-        return self._current is not None
+        return self._current is not None and self._transport.can_write_eof()  # TLS has no half-closed connections
 
     def pause_writing(self) -> None:
         """The client is slow: hold back streams."""
@@ -242,7 +243,7 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._last_received = True
         request = self._parser.known()
-        self._parser.receiving = False
+        self._parser.abandon()
         if self._current is None:
             self._start(request, False, error)
         else:
@@ -341,11 +342,12 @@ class HttpProtocol(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Close without losing the answer: send FIN, then drop what the client still sends until it closes."""
-        if self._half_closed or not self._transport.can_write_eof():
+        has_fin = self._transport.can_write_eof()  # over TLS the client sees the end by the answer's length
+        if self._half_closed or not (has_fin or self._parser.is_abandoned):
             self._transport.close()
             return
         self._lingering_since = self._shared.now()
-        with contextlib.suppress(OSError):  # the client has reset the connection
+        with contextlib.suppress(OSError, NotImplementedError):  # the client has reset it; TLS has no FIN of its own
             self._transport.write_eof()
         self._transport.resume_reading()
 

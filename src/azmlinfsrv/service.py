@@ -11,8 +11,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from azmlinfsrv.acceptor import Acceptor, Load
+from azmlinfsrv.acceptor import Acceptor, Load, end_handshakes
 from azmlinfsrv.app import Application
 from azmlinfsrv.boot import Loaded, make_app, make_log
 from azmlinfsrv.errors import WorkerStuckError
@@ -28,6 +29,9 @@ from azmlinfsrv.telemetry.life import WorkerTelemetry
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 from azmlinfsrv.wire import Limits
 from azmlinfsrv.worker_state import STOPPING, STUCK, WorkerState
+
+if TYPE_CHECKING:
+    import ssl
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -72,6 +76,7 @@ class Service:
     ) -> None:
         self._state = state
         self._load: Load | None = None
+        self._tls: ssl.SSLContext | None = None
         self._signals = signals
         self._loaded = loaded
         self._settings = settings
@@ -121,6 +126,10 @@ class Service:
         """Share connections with the other workers, by what there is to do; called before `run`."""
         self._load = load
 
+    def encrypt(self, context: ssl.SSLContext | None) -> None:
+        """Speak TLS; called before `run`."""
+        self._tls = context
+
     def stop(self) -> None:
         """Take no more connections, finish the requests that are here, and make `run` return.
 
@@ -156,6 +165,7 @@ class Service:
             loop.run_forever()
         finally:
             self._runner.completions.attach(None)
+            end_handshakes(loop)
             loop.close()
 
     async def _open(self) -> None:
@@ -163,7 +173,10 @@ class Service:
         clock = LineClock()
         log = make_log(settings, clock, loop.call_later)
         self._app = make_app(self._loaded, settings, self._runner, log, self._telemetry.metrics)
-        self._connections = Connections(self._app, limits_of(settings), clock, loop.time, behind_nginx=settings.nginx)
+        limits, scheme = limits_of(settings), "http" if settings.tls_certificate is None else "https"
+        if self._tls is not None:
+            scheme = "https"
+        self._connections = Connections(self._app, limits, clock, loop.time, scheme, settings.nginx)
         self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
         for sock in self._sockets:
             self._servers.append(await self._accept(sock, self._connections))
@@ -180,9 +193,12 @@ class Service:
 
     async def _accept(self, sock: socket.socket, connections: Connections) -> asyncio.Server | Acceptor:
         """Begin to take the connections of a socket: in turns with the other workers, if there may be any."""
+        handshake_s = self._settings.header_timeout_ms / 1000 if self._tls is not None else None
         if self._load is None:
-            return await self._loop.create_server(connections, sock=sock, backlog=BACKLOG)
-        acceptor = Acceptor(self._loop, sock, connections, self._load)
+            return await self._loop.create_server(
+                connections, sock=sock, backlog=BACKLOG, ssl=self._tls, ssl_handshake_timeout=handshake_s
+            )
+        acceptor = Acceptor(self._loop, sock, connections, self._load, self._tls, handshake_s)
         acceptor.open()
         return acceptor
 

@@ -74,4 +74,4 @@ class Row(NamedTuple):
 def row(default: Any, group: str, help_text: str, *variables: str, **rest: Any) -> Any:
     """Return the field of a setting; `rest` is what else `Spec` has."""
     spec = Spec(group, help_text, variables, **rest)
-    return dataclasses.field(default=default, metadata={"spec": spec})
+    return dataclasses.field(default=default, repr=not spec.secret, metadata={"spec": spec})

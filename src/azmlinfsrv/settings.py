@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from azmlinfsrv.access_settings import ACCESS, AccessSettings
 from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.health_settings import HealthSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
@@ -25,11 +26,11 @@ DEFAULT_APP_ROOT = "/var/azureml-app"
 
 _SCRIPT, _NETWORK, _WORKERS = "Script and model", "Network", "Workers"
 _LIMITS, _SERVICE, _LOGS, _TELEMETRY = "Limits", "Service", "Logs", "Telemetry"
-_GROUPS = (_SCRIPT, _NETWORK, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEMETRY)
+_GROUPS = (_SCRIPT, _NETWORK, ACCESS, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEMETRY)
 
 
 @dataclass(frozen=True)
-class Settings(BatchSettings, ThreadSettings, ModelDataSettings, HealthSettings):
+class Settings(AccessSettings, BatchSettings, ThreadSettings, ModelDataSettings, HealthSettings):
     """The settings of one server; never changed after the start."""
 
     entry_script: str | None = row(

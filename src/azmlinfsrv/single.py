@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from azmlinfsrv import boot, failed_start
+from azmlinfsrv.access_settings import hide_keys
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.service import Service
@@ -53,6 +54,7 @@ def run(configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> 
     state.begin(os.getpid(), time.monotonic())
     health = _start_health_process(settings, board, sockets)
     try:
+        hide_keys(os.environ)
         loaded = boot.load_or_exit(configuration, board.fail)
         metrics = WorkerMetrics(board, slot) if settings.metrics_enabled else None
         _serve(loaded, settings, sockets, metrics, state)
@@ -89,6 +91,10 @@ def _serve(
         end.setblocking(False)
     readable = wakeups[0].fileno() if os.name == "posix" else None
     service = Service(loaded, settings, sockets, asyncio.new_event_loop, lambda: None, readable, metrics, state)
+    if settings.tls_certificate is not None:
+        from azmlinfsrv import tls
+
+        service.encrypt(tls.own_context(settings))
     descriptor = signal.set_wakeup_fd(wakeups[1].fileno())
     handlers = {signal.SIGTERM: lambda *_: service.stop(), signal.SIGINT: _stop_now}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

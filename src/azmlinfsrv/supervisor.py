@@ -237,6 +237,8 @@ class Supervisor:
             self._stop(fast=_STOPS[signal.Signals(number)] or self._stopping)
         elif number in _FORWARDED and not self._stopping:
             (self._nginx if number == signal.SIGUSR1 else self._server).send(number)
+            if number == signal.SIGHUP and self._settings.tls_certificate is not None:
+                self._nginx.send(number)  # the certificate may have changed
 
     def _read_logs(self) -> None:
         for index, write in enumerate((nginx_log.log_access_line, nginx_log.log_error_line)):

@@ -13,6 +13,7 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from azmlinfsrv.acceptor import Load
+from azmlinfsrv.access_settings import hide_keys
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.service import Service
 from azmlinfsrv.telemetry.board import WANTED
@@ -56,6 +57,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         loaded, settings = self.wsgi
         faulthandler.disable()
         faulthandler.enable(2)  # again: gunicorn took SIGABRT, which has it write where native code hangs
+        hide_keys(os.environ)
         board = self.app.slots.board
         self._service = Service(
             loaded,
@@ -67,6 +69,7 @@ class ScoringWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             WorkerMetrics(board, self.slot) if settings.metrics_enabled else None,
             self._state,
         )
+        self._service.encrypt(self.app.tls)
         if self.slot is not None and board.cells[WANTED] > 1:
             self._service.take_turns(Load(board, self.slot))
         self._service.replace_after(self.max_requests, self._replace)

@@ -10,6 +10,7 @@ from tests.http import (
     cases_expect,
     cases_fields,
     cases_framing,
+    cases_hostile,
     cases_limits,
     cases_pipelining,
     cases_request_line,
@@ -29,4 +30,5 @@ CASES: tuple[Case, ...] = (
     *cases_pipelining.CASES,
     *cases_responses.CASES,
     *cases_limits.CASES,
+    *cases_hostile.CASES,
 )

@@ -234,6 +234,30 @@ class _Prefix(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def test_with_an_api_key(server: StartServer, browser: Browser) -> None:
+    """Where a key is needed the page asks for it, describes the script once it has it, and sends it; it keeps none."""
+    running = server(
+        "def init(): pass\ndef run(number: int) -> int: return number\n", env={"AZMLINFSRV_API_KEY": "open"}
+    )
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{running.url}/docs")
+        expect(page.locator("#about")).to_contain_text("API key", timeout=30_000)
+        expect(page.locator("#authorization")).to_be_focused()
+        page.keyboard.type("open")
+        page.keyboard.press("Tab")
+        expect(page.locator("#title")).not_to_have_text("API", timeout=30_000)
+        page.click("#send")
+        page.wait_for_selector("#status.good")
+        assert page.inner_text("#answer") == "0"
+        page.click("#documents a")
+        expect(page.locator("#answer")).to_contain_text('"openapi": "3.1.0"')
+        assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
+        page.fill("#authorization", "wrong")
+        page.click("#send")
+        page.wait_for_selector("#status.bad")
+
+
 def test_behind_a_path_prefix(server: StartServer, visit: Open) -> None:
     """Behind a proxy that puts a prefix before every path, the page finds its document and scores."""
     running = server(

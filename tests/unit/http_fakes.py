@@ -14,6 +14,7 @@ from typing import Any
 
 import h11
 
+from azmlinfsrv.access import Access
 from azmlinfsrv.access_log import RequestLog
 from azmlinfsrv.app import Application
 from azmlinfsrv.cors import Cors
@@ -265,11 +266,13 @@ def read_answers(written: bytes, *methods: str, ended: bool = False) -> list[Ans
     return answers
 
 
-def make_app(script: FakeScript, log: RequestLog, cors: Cors | None = None) -> Application:
+def make_app(
+    script: FakeScript, log: RequestLog, cors: Cors | None = None, access: Access | None = None
+) -> Application:
     """Return an application of the real routes, whose ``/score`` is the fake script's."""
     health = Health()
     table = routes(health, Swagger(Settings(), _run))
-    return Application(table, health, script.submit, cors, "", log)
+    return Application(table, health, script.submit, cors, "", log, access=access)
 
 
 def _run(data: str) -> str:
@@ -288,11 +291,11 @@ class FakeConnection:
         protocol: the connection under test.
     """
 
-    def __init__(self, limits: Limits = LIMITS, behind_nginx: bool = False) -> None:
+    def __init__(self, limits: Limits = LIMITS, behind_nginx: bool = False, access: Access | None = None) -> None:
         self.clock = FakeClock()
         self.script = FakeScript()
         self.log = RecordedLog()
-        app = make_app(self.script, self.log)
+        app = make_app(self.script, self.log, access=access)
         self.shared = Connections(app, limits, LineClock(lambda: 0.0), self.clock, behind_nginx=behind_nginx)
         self.transport = FakeTransport()
         self.protocol: HttpProtocol = self.shared()

@@ -177,6 +177,7 @@ HOSTILE = [
     "\x7fdel",
     "\x85next line",
     "\x9bcsi",
+    "\xadsoft hyphen",
 ]
 
 

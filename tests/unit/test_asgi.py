@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from azmlinfsrv.access import Access, ApiKeys
 from azmlinfsrv.app import create_app
 from azmlinfsrv.asgi import ScoringApp
 from azmlinfsrv.flask_bridge import FlaskBridge
@@ -40,7 +41,7 @@ class Served:
         app: the ASGI application.
     """
 
-    def __init__(self, name: str, timeout_ms: int = 60_000) -> None:
+    def __init__(self, name: str, timeout_ms: int = 60_000, access: Access | None = None) -> None:
         self.module = load_module(name)
         script = Script(self.module)
         bridge = FlaskBridge(flask_one=True, awaitable=script.is_async)
@@ -51,7 +52,7 @@ class Served:
             else Runner(scorer, timeout_ms, WRITE_TIMEOUT_MS)
         )
         self.log = RecordedLog()
-        app = create_app(Swagger(Settings(), script.run), self.runner.submit, None, "", self.log)
+        app = create_app(Swagger(Settings(), script.run), self.runner.submit, None, "", self.log, access=access)
         self.app = ScoringApp(app, self.runner, MAX_BODY_BYTES)
 
     def client(self) -> httpx.AsyncClient:
@@ -442,3 +443,19 @@ async def test_stop_finishes_what_is_queued() -> None:
     await asyncio.wait_for(asyncio.gather(stopped, *tasks), PATIENCE_S)
     assert [json.loads(server.body) for server in (running, queued)] == ["waited", "queued"]
     served.app.stop()
+
+
+async def test_a_key_is_asked_for_before_the_body() -> None:
+    """Without a key the answer is 401 and the body is not read; with it the script answers."""
+    served = Served("http_raw", access=Access(ApiKeys([b"open"]), frozenset({"/score"})))
+    try:
+        server = FakeServer()  # no body is ever there to be read
+        await asyncio.wait_for(server.run(served.app), PATIENCE_S)
+        assert server.sent[0]["status"] == 401
+        assert (b"www-authenticate", b"Bearer") in server.sent[0]["headers"]
+        async with served.client() as client:
+            assert (await client.get("/live")).status_code == 200
+            assert (await client.post("/score", headers={"Authorization": "Bearer wrong"})).status_code == 401
+            assert (await client.post("/score", headers={"Authorization": "Bearer open"})).status_code == 200
+    finally:
+        served.app.stop()

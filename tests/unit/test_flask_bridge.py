@@ -276,3 +276,15 @@ def test_each_task_has_its_own_request() -> None:
         return await asyncio.gather(*(script(number, inside, all_inside) for number in range(5)))
 
     assert asyncio.run(main()) == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000])
+@pytest.mark.parametrize("flask_one", [True, False])
+def test_json_that_python_cannot_hold(flask_one: bool, body: bytes) -> None:
+    """JSON that is nested too deeply, or has too long a number, is the client's error to a script that asks for it."""
+    bridge = FlaskBridge(flask_one)
+    asked = request("POST", "/score", body, content_type="application/json")
+    with bridge.context(asked):
+        assert flask.request.get_json(silent=True) is None
+    with bridge.context(asked), pytest.raises(BadRequest):
+        flask.request.get_json()

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from azmlinfsrv.errors import HeaderTooLongError
+from azmlinfsrv.errors import HeaderTooLongError, InvalidIdError
 from azmlinfsrv.identity import NO_REQUEST, IdSource, RequestIds, fallback_ids, resolve_ids
 
 
@@ -111,3 +111,13 @@ def test_random_bytes_are_fetched_seldom(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_zeros_outside_of_requests() -> None:
     """The id of lines that belong to no request is the documented row of zeros."""
     assert str(uuid.UUID(int=0)) == NO_REQUEST
+
+
+@pytest.mark.parametrize("bad", ["a\x01", "\x1b[31m", "a\tb", "a\x7f", "a\x9bb", "\xad", "a\r\nX: 1", "\0"])
+def test_ids_that_cannot_be_shown(bad: str) -> None:
+    """An id with control characters is refused: it would be written to logs and answers."""
+    for ids in ((bad, "", ""), ("", bad, ""), ("", "", bad)):
+        with pytest.raises(InvalidIdError, match="printable") as caught:
+            resolve_ids(*ids, IdSource())
+        assert caught.value.status == 400
+    assert bad not in fallback_ids(bad, IdSource())

@@ -523,3 +523,18 @@ def test_the_access_line_has_local_time(zone: Callable[[str], None]) -> None:
     clock = LineClock(lambda: FOUR_O_CLOCK)
     clock.prefix()
     assert clock.access == "[15/Nov/2023:03:43:20 +0530]"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/score?a=caf\xe9", "/score?a=caf\xe9"),
+        ("a\r\nb\tc", "a\\x0d\\x0ab\\x09c"),
+        ("\x1b[31m\x9b", "\\x1b[31m\\x9b"),
+        ("\u2028\u202e\U000e0001", "\\u2028\\u202e\\U000e0001"),
+        ("\udc80", "\\udc80"),
+    ],
+)
+def test_what_cannot_be_shown_is_escaped(text: str, shown: str) -> None:
+    """Line ends, escape sequences and marks of direction are written as what they are."""
+    assert logs.printable(text) == shown

@@ -387,3 +387,18 @@ def test_an_item_that_json_cannot_hold() -> None:
     with pytest.raises(TypeError):
         next(response.stream)
     assert made == ["closed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("X\r\nX-Injected", "1"), ("X: 1\r\nY", "1"), ("X Y", "1"), ("", "1"), ("X:", "1"), ("X\0", "1")),
+        *(("X-Own", "a\0b"), ("X-Own", "\x1b[31m"), ("X-Own", "a\x7f")),
+    ],
+)
+def test_a_header_that_would_be_another(name: str, value: str) -> None:
+    """A field of a script's that is none, and may hold another, cannot be sent."""
+    answer = AMLResponse("", 200)
+    answer.headers[name] = value
+    with pytest.raises(ValueError, match="cannot be sent"):
+        result_response(answer)

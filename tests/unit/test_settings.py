@@ -142,8 +142,11 @@ def test_settings_do_not_change() -> None:
 
 
 def test_keys_are_secret() -> None:
-    """The key of Application Insights and that of the storage account, and nothing else, are never shown."""
-    assert [row.name for row in ROWS if row.spec.secret] == ["app_insights_key", "model_data_blob_connection"]
+    """API keys, that of Application Insights and that of the storage account, and nothing else, are never shown."""
+    secret = ["api_key", "api_key_secondary", "app_insights_key", "model_data_blob_connection"]
+    assert [row.name for row in ROWS if row.spec.secret] == secret
+    settings = Settings(**{name: f"my {name}" for name in secret})  # type: ignore[arg-type]
+    assert not any(f"my {name}" in repr(settings) for name in secret)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -38,7 +39,8 @@ class JsonFormatter(logging.Formatter):
             content["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             content["stack"] = self.formatStack(record.stack_info)
-        return orjson.dumps(_clean(content), default=str).decode()
+        line = orjson.dumps(_clean(content), default=str).decode()
+        return line if line.isprintable() else _escaped(line)
 
 
 def ids_of(origin: Origin) -> dict[str, str]:
@@ -69,6 +71,14 @@ def stderr_lines(stream: TextIO) -> Callable[[str], None]:
         handler.handle(record)
 
     return write
+
+
+def _escaped(line: str) -> str:
+    """Return a JSON text with what cannot be shown escaped as JSON has it: a terminal may act on it, or break the line.
+
+    It stands within strings, because what is between them is ASCII.
+    """
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in line)
 
 
 def _clean(content: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 # What was wrong with a request that was refused, by the status of its answer.
-REASONS = {408: "slow", 413: "too_large", 429: "overload", 431: "too_large", 503: "overload"}
+REASONS = {401: "unauthorized", 408: "slow", 413: "too_large", 429: "overload", 431: "too_large", 503: "overload"}
 INVALID = "invalid"
 
 # Names of the counters that have a label.

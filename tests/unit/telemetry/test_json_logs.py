@@ -81,3 +81,12 @@ def test_exceptions() -> None:
     error = ValueError("no")
     content = formatted(exc=(ValueError, error, None))
     assert content["exception"].endswith("ValueError: no")
+
+
+def test_what_cannot_be_shown_is_escaped() -> None:
+    """A line holds nothing that a terminal would act on, and says what was logged all the same."""
+    text = "a\n\x1b[31m\x7f\x9b\u2028\u202e\U000e0001 caf\xe9"
+    record = logging.LogRecord("own", logging.INFO, "", 0, "%s", (text,), None)
+    line = JsonFormatter().format(record)
+    assert line.isprintable() and "caf\xe9" in line
+    assert json.loads(line)["message"] == text
