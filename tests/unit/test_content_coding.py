@@ -153,14 +153,22 @@ def test_any_bytes(body: bytes, coding: str) -> None:
 
 
 class _Typed:
+    def __init__(self) -> None:
+        self.parameters: list[inspect.Parameter] = []
+        self.hints: dict[str, Any] = {}
+
     def from_json(self, body: bytes) -> dict[str, Any]:
         return {"body": body}
 
 
 def script(style: Style, *, typed: object = None) -> Any:
     """Return as much of a script as its parser of requests wants."""
-    (parameter,) = inspect.signature(lambda data: data).parameters.values()
-    return SimpleNamespace(parameters=[parameter], style=style, typed=typed, takes_headers=False)
+
+    def run(data: object) -> object:
+        return data
+
+    (parameter,) = inspect.signature(run).parameters.values()
+    return SimpleNamespace(run=run, parameters=[parameter], style=style, typed=typed, takes_headers=False)
 
 
 @pytest.mark.parametrize(
