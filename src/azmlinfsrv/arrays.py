@@ -79,7 +79,12 @@ class Array(_Annotation):
             return np.asarray(value, dtype=target)
         if found.dtype.kind == "O" and target.kind == "f" and all(type(each) in (int, float) for each in found.flat):
             found = found.astype("float64")  # integers beyond 64 bits
-        if found.dtype.kind in "iuf" and ((found == 0) | (found == 1)).any() and _has_booleans(value):
+        if (
+            found is not value
+            and found.dtype.kind in "iuf"
+            and ((found == 0) | (found == 1)).any()
+            and _has_booleans(value)
+        ):
             raise ValueError("found booleans among numbers")
         if found.dtype.kind not in _SOURCES[target.kind]:
             raise ValueError(f"found {_kind_in_words(found)}")
@@ -137,7 +142,7 @@ class Frame(_Annotation):
 
         if isinstance(value, pd.DataFrame):
             self._check_names(list(value.columns), "")
-            values: dict[str, list[Any]] = {name: value[name].tolist() for name in self.columns}
+            values: dict[str, Any] = {name: value[name] for name in self.columns}
         elif isinstance(value, dict) and all(isinstance(column, list) for column in value.values()):
             self._check_names(list(value), "")
             values = value
@@ -174,14 +179,20 @@ class Frame(_Annotation):
         return value.to_dict(orient="records") if hasattr(value, "to_dict") else value
 
 
-def _column(name: str, dtype: str, values: list[Any]) -> Any:
+def _column(name: str, dtype: str, values: Any) -> Any:
+    """Return a column of a list of values, or of the column of another frame."""
     import numpy as np
     import pandas as pd
 
     target = pd.api.types.pandas_dtype(dtype)
+    if isinstance(values, pd.Series):
+        is_numbers = isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf"
+        values = values.to_numpy() if is_numbers else values.tolist()
     try:
         if isinstance(target, np.dtype) and target.kind in "biuf":
-            known = [np.nan if value is None else value for value in values] if target.kind == "f" else values
+            known = values
+            if target.kind == "f" and isinstance(values, list):
+                known = [np.nan if value is None else value for value in values]
             return pd.Series(Array(dtype, "rows").parse(known))
         return pd.Series(values, dtype=dtype)
     except (ValueError, TypeError, OverflowError) as error:

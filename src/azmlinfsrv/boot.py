@@ -220,7 +220,7 @@ def _capture(settings: Settings, observer: Observer | None) -> capture.Capture:
         logger.info("Initializing logger")
         stderr_line, carry = json_logs.stderr_lines(sys.stderr), current.carry
     else:
-        print("Initializing logger")  # noqa: T201 - a line of release 1.5.1
+        sys.stdout.write("Initializing logger\n")  # a line of release 1.5.1; in one piece, since workers share it
     if observer is not None:
         sinks.append(observer.printed)
         carry = observer.carry

@@ -16,18 +16,20 @@ from typing import Any
 
 import orjson
 
-_DIGITS_TO_ZERO = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
-_LONG_NUMBER = b"0" * 19
+# Digits become 0 and all else but the decimal point a space.
+_DIGITS_TO_ZERO = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x2E if byte == 0x2E else 0x20 for byte in range(256))
+_LONG_INTEGER = b" " + b"0" * 19
 # Dataclasses and datetimes are ours, so that they are the same whichever library writes them.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-_NATIVE_KINDS = frozenset("iub")
+_NUMBER_KINDS = frozenset("biuf")
 
 
 def loads(text: bytes) -> Any:
     """Return the value of a JSON text, as `json.loads` has it.
 
-    orjson turns integers beyond 64 bits into floats, so a text with 19 digits in a row goes to the standard library;
-    so does all that orjson refuses (NaN, Infinity, 1e400, lone surrogates, byte order marks, UTF-16, deep nesting).
+    orjson turns integers beyond 64 bits into floats, so a text with 19 digits in a row goes to the standard library
+    unless they are those of a fraction; so does all that orjson refuses (NaN, Infinity, 1e400, lone surrogates, byte
+    order marks, UTF-16, deep nesting).
 
     Raises:
         json.JSONDecodeError: the text is not JSON.
@@ -35,12 +37,18 @@ def loads(text: bytes) -> Any:
         ValueError: an integer has more digits than Python converts.
         RecursionError: the text is nested more deeply than Python allows.
     """
-    if _LONG_NUMBER not in text.translate(_DIGITS_TO_ZERO):
+    if not _may_have_long_integer(text):
         try:
             return orjson.loads(text)
         except orjson.JSONDecodeError:
             pass
     return json.loads(text)
+
+
+def _may_have_long_integer(text: bytes) -> bool:
+    """Return whether 19 digits in a row do not follow a decimal point; small numbers with all digits have as many."""
+    # From the end, because there the first byte of what is looked for, which is rare, is compared first.
+    return text.translate(_DIGITS_TO_ZERO).rfind(_LONG_INTEGER) >= 0 or text[:19].isdigit()
 
 
 def dumps(value: Any) -> bytes:
@@ -67,14 +75,16 @@ def _dumps_standard(value: Any) -> bytes:
 
 
 def _default_fast(value: Any) -> Any:
-    """Return the same as `default`, but for large arrays a text that orjson writes."""
+    """Return the same as `default`, but for arrays of numbers a text that orjson writes."""
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
-        dtype = value.dtype
-        if dtype.isnative and (dtype == numpy.float64 or dtype.kind in _NATIVE_KINDS) and value.flags.c_contiguous:
-            return (
-                orjson.Fragment(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)) if value.ndim else value.item()
-            )
+        kind, size = value.dtype.kind, value.dtype.itemsize
+        if kind in _NUMBER_KINDS and size <= 8:
+            if not value.ndim:
+                return value.item()
+            # As `tolist` has it: a float of 32 bits is written with the digits of the same number in 64 bits.
+            plain = numpy.ascontiguousarray(value, numpy.float64 if kind == "f" else value.dtype.newbyteorder("="))
+            return orjson.Fragment(orjson.dumps(plain, option=orjson.OPT_SERIALIZE_NUMPY))
     return default(value)
 
 

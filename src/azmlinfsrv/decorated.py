@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FunctionType, TracebackType
 from typing import Any, NamedTuple
 
+from azmlinfsrv.conversions import quicken
 from azmlinfsrv.errors import BadInputError
 
 logger = logging.getLogger("azmlinfsrv.swagger")
@@ -57,11 +58,57 @@ def _declared(run: Callable[..., Any]) -> dict[str, _Declared]:
         code = getattr(function, "__code__", None)
         if code is None or getattr(function, "__module__", "") != _DECORATORS:
             continue
-        cells = {name: _content(cell) for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True)}
+        cells = _cells(function)
         if "param_name" in cells and "param_type" in cells:
             converted, optional = cells.get("convert_to_provided_type", True), cells.get("optional", False)
             found[cells["param_name"]] = _Declared(cells["param_type"], bool(converted), bool(optional))
     return found
+
+
+def _cells(function: Any) -> dict[str, Any]:
+    """Return what a function has of the function around it, by name."""
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    return dict(zip(names, map(_content, getattr(function, "__closure__", None) or ()), strict=True))
+
+
+def converted_parameters(run: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of the parameters that nothing but inference-schema sees before they are converted.
+
+    Such a parameter may be converted before the call: its type lets a value of its own kind through. Left out are
+    parameters that are optional, are not to be converted, are decorated twice, or reach a decorator of the user's own
+    as JSON.
+    """
+    found: dict[str, Any] = {}
+    twice = set()
+    function: Any = run
+    while getattr(wrapper := getattr(function, "_self_wrapper", None), "__module__", "") == _DECORATORS:
+        cells = _cells(wrapper)
+        name = cells.get("param_name")
+        if name is not None and cells.get("convert_to_provided_type") is True and cells.get("optional") is False:
+            if name in found:
+                twice.add(name)
+            found[name] = cells["param_type"]
+        function = function.__wrapped__
+    return {name: part for name, part in found.items() if name not in twice}
+
+
+def quicken_conversions(run: Callable[..., Any]) -> None:
+    """Have NumPy and pandas parameters convert plain input directly."""
+    quicken(part for parameter_type in parameter_types(run).values() for part in _nested(parameter_type))
+
+
+def is_numpy(part: Any) -> bool:
+    """Return whether a type is inference-schema's own for arrays."""
+    return _is_own(part, "numpy_parameter_type", "NumpyParameterType")
+
+
+def is_pandas(part: Any) -> bool:
+    """Return whether a type is inference-schema's own for data frames of pandas."""
+    return _is_own(part, "pandas_parameter_type", "PandasParameterType")
+
+
+def _is_own(part: Any, module: str, name: str) -> bool:
+    return type(part) is getattr(sys.modules.get(f"inference_schema.parameter_types.{module}"), name, None)
 
 
 def parameter_types(run: Callable[..., Any]) -> dict[str, Any]:
@@ -169,6 +216,11 @@ def conversion_error(error: BaseException, run: Callable[..., Any]) -> BadInputE
     if not name or traceback is not None:
         return None
     reason = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
+    return not_valid(name, parameter_type, reason)
+
+
+def not_valid(name: str, parameter_type: Any, reason: str) -> BadInputError:
+    """Return the error for the caller whose input is not what the type of a parameter describes."""
     return BadInputError(f"The {name!r} parameter is not valid. Expected {_describe(parameter_type)}: {reason}")
 
 

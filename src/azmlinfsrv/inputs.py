@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from azmlinfsrv.typed import TypedRun
 
 Parse = Callable[[Request], dict[str, Any]]
+# Arguments that are had in another way than the usual one; None where they are not.
+Read = Callable[[bytes], dict[str, Any] | None]
+Take = Callable[[Request], dict[str, Any] | None]
 
 _BAD_BYTES = re.compile("[\udc80-\udcff]")
 
@@ -36,10 +39,11 @@ def input_parser(script: Script, flask_request: Callable[[Request], Any]) -> Par
     if script.style is Style.RAW:
         parse: Parse = lambda request: {first: flask_request(request)}  # noqa: E731 - three of a kind
     elif script.typed is not None:
-        typed = script.typed
-        parse = lambda request: typed_arguments(request, typed)  # noqa: E731
+        typed, take = script.typed, _typed_bytes(script.typed)
+        parse = lambda request: typed_arguments(request, typed, take)  # noqa: E731
     elif script.style is Style.SCHEMA:
-        parse = lambda request: schema_arguments(request, script.parameters)  # noqa: E731
+        read, take = _fast_reader(script), _decorated_bytes(script)
+        parse = lambda request: schema_arguments(request, script.parameters, read, take)  # noqa: E731
     else:
         parse = lambda request: {first: json_text(request)}  # noqa: E731
     if not script.takes_headers:
@@ -64,15 +68,53 @@ def json_text(request: Request) -> str:
     raise UnsupportedMethodError
 
 
-def schema_arguments(request: Request, parameters: list[inspect.Parameter]) -> dict[str, Any]:
+def _fast_reader(script: Script) -> Read | None:
+    """Return what reads the arrays of a large body, where the script has any and simdjson is installed."""
+    from azmlinfsrv.json_arrays import array_reader
+
+    reader = array_reader(script.run, script.parameters)
+    return None if reader is None else reader.read
+
+
+def _decorated_bytes(script: Script) -> Take | None:
+    """Return what takes bodies of binary types, where a parameter of a decorated ``run()`` can be one."""
+    from azmlinfsrv.binary_inputs import decorated_input
+
+    found = decorated_input(script.run, script.parameters)
+    return None if found is None else found.arguments
+
+
+def _typed_bytes(typed: TypedRun) -> Take | None:
+    """Return what takes bodies of binary types, where a parameter of a typed ``run()`` can be one."""
+    from azmlinfsrv.binary_inputs import typed_input
+
+    found = typed_input(typed)
+    return None if found is None else found.arguments
+
+
+def schema_arguments(
+    request: Request, parameters: list[inspect.Parameter], read: Read | None = None, take: Take | None = None
+) -> dict[str, Any]:
     """Return the arguments of an ``@input_schema`` ``run()``: a JSON object's values by parameter name.
+
+    Args:
+        request: the request.
+        parameters: those of ``run()``.
+        read: reads the arguments in some JSON texts quicker.
+        take: takes bodies of binary types.
 
     Raises:
         BadInputError: the body is no JSON object, or lacks a parameter without a default.
-        UnsupportedInputError: the content type is not JSON.
+        UnsupportedInputError: the content type is none that is taken.
         UnsupportedMethodError: neither GET nor POST.
     """
     if request.method == "POST":
+        if is_json(request):
+            found = None if read is None else read(request.body)
+        else:
+            found = None if take is None else take(request)
+        if found is not None:
+            return found
         values = _json_object(request)
     elif request.method == "GET":
         values = query_values(request.query)
@@ -87,15 +129,22 @@ def schema_arguments(request: Request, parameters: list[inspect.Parameter]) -> d
     return arguments
 
 
-def typed_arguments(request: Request, typed: TypedRun) -> dict[str, Any]:
+def typed_arguments(request: Request, typed: TypedRun, take: Take | None = None) -> dict[str, Any]:
     """Return the arguments of a typed ``run()``: a JSON object's values by parameter name, validated.
+
+    Args:
+        request: the request.
+        typed: what ``run()`` takes.
+        take: takes bodies of binary types.
 
     Raises:
         BadInputError: the body is no JSON object, or does not fit.
-        UnsupportedInputError: the content type is not JSON.
+        UnsupportedInputError: the content type is none that is taken.
         UnsupportedMethodError: neither GET nor POST.
     """
     if request.method == "POST":
+        if take is not None and not is_json(request) and (found := take(request)) is not None:
+            return found
         _check_json(request)
         return typed.from_json(request.body)
     if request.method == "GET":

@@ -54,6 +54,19 @@ def result_response(result: Any) -> Response:
     return Response(200, codec.dumps(result), [*_JSON_HEADERS])
 
 
+def binary_response(result: Any, accept: str) -> Response | None:
+    """Return the response for an array or a frame in the binary form that an Accept header asks for.
+
+    None where it asks for JSON, or the result has no such form.
+    """
+    if "application/" not in accept.lower():
+        return None
+    from azmlinfsrv import binary
+
+    encoded = binary.encode(result, accept)
+    return encoded and Response(200, encoded[1], [("Content-Type", encoded[0]), _JSON_HEADERS[1]])
+
+
 def is_http_response(result: Any) -> bool:
     """Return whether the result is an `AMLResponse` or any other `flask.Response`."""
     wrappers = sys.modules.get("flask.wrappers")

@@ -6,6 +6,7 @@ import functools
 import re
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import httptools
@@ -17,6 +18,8 @@ from azmlinfsrv.wire import Limits
 _INVALID = "The request is not valid HTTP/1.1"
 # Request targets up to this length are remembered: most requests ask for the same few.
 _USUAL_BYTES = 128
+# Heads up to this length are remembered, one for each connection.
+_USUAL_HEAD_BYTES = 2048
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
 # A request line with a method that llhttp does not know (RFC 9112, 3).
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP/1\.[01]\r?\n")
@@ -24,8 +27,31 @@ _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP/1\.[01]
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
 
 
+class _Head(NamedTuple):
+    """The head of a request that was taken, for those behind it that have the same.
+
+    Attributes:
+        text: its bytes, up to the body.
+        whole: length of the request with its body, in bytes.
+        line: method, target, path and query.
+        headers: the fields.
+        version: of HTTP.
+        client: address and port of the client.
+    """
+
+    text: bytes
+    whole: int
+    line: tuple[str, bytes, str, bytes]
+    headers: dict[bytes, bytes]
+    version: str
+    client: tuple[str, int]
+
+
 class RequestParser:
     """Parses the requests of one connection.
+
+    Clients that keep a connection mostly send the same head again: one that is equal to the byte, behind a request
+    that was complete, is not parsed a second time.
 
     Args:
         limits: sizes.
@@ -63,6 +89,9 @@ class RequestParser:
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._header_bytes = self._body_bytes = self._raw_bytes = 0
+        self._messages = 0
+        self._last: Request | None = None
+        self._head: _Head | None = None
 
     def feed(self, data: bytes) -> None:
         """Parse what has arrived.
@@ -70,12 +99,36 @@ class RequestParser:
         Raises:
             ProtocolError: it is not acceptable; the parser must not be fed again.
         """
-        self._starts_with_data = not self.receiving
+        head = self._head
+        if head is not None:
+            if len(data) == head.whole and data.startswith(head.text):
+                self._repeat(head, data)
+                return
+            self._head = None
+        self._starts_with_data = whole = not self.receiving
         self.begun = False
         if not self.receiving:
             self.receiving = True
             self._raw_bytes = 0
         self._raw_bytes += len(data)
+        self._parse(data)
+        last, self._last = self._last, None
+        if self.receiving:
+            self._check_overhead()
+        elif whole and self._messages == 1 and last is not None:
+            self._head = _head(data, last)
+
+    def _repeat(self, head: _Head, data: bytes) -> None:
+        """Deliver a request that has the same head as the one before it."""
+        self.begun = True
+        text, _, line, headers, version, client = head
+        body, now = data[len(text) :], time.perf_counter()
+        request = Request(*line, headers.copy(), body, version, client, now, self._scheme, self._server)
+        self._deliver(request, True)
+
+    def _parse(self, data: bytes) -> None:
+        """Have llhttp parse, and count the requests that begin."""
+        self._messages, self._last = 0, None
         while data:
             try:
                 self._parser.feed_data(data)
@@ -86,8 +139,6 @@ class RequestParser:
                 raise self._refused_method(data) from error
             except httptools.HttpParserError as error:
                 raise self._error or ProtocolError(_INVALID) from error
-        if self.receiving:
-            self._check_overhead()
 
     def _refused_method(self, data: bytes) -> ProtocolError:
         """Return the error for a method that llhttp does not know, and keep what the request line says."""
@@ -130,6 +181,7 @@ class RequestParser:
         self._header_bytes = self._body_bytes = 0
         self.in_body = False
         self.receiving = self.begun = True
+        self._messages += 1
         if self._starts_with_data:
             self._starts_with_data = False
         else:  # behind another request; how much of the data is its own is not known
@@ -189,7 +241,9 @@ class RequestParser:
             return  # see _without_upgrade
         request = self.known()
         self._body = []
-        self._deliver(request, self._parser.should_keep_alive() and not self._asks_to_close() and not is_connect)
+        keep_alive = self._parser.should_keep_alive() and not self._asks_to_close() and not is_connect
+        self._last = request if keep_alive else None
+        self._deliver(request, keep_alive)
 
     def _asks_to_close(self) -> bool:
         """Return whether a Connection field has the option ``close``, which decides (RFC 9112, 9.3)."""
@@ -246,6 +300,18 @@ class RequestParser:
         """End parsing from inside a callback."""
         self._error = ProtocolError(message, status)
         raise self._error
+
+
+def _head(data: bytes, request: Request) -> _Head | None:
+    """Return the head of a request that is all of the data, or None where the next may mean something else.
+
+    A body of known length begins where the head ends, and a client that waits for ``100 Continue`` is told each time.
+    """
+    length = len(data) - len(request.body)
+    if length > _USUAL_HEAD_BYTES or data.find(b"\r\n\r\n") + 4 != length or b"expect" in request.headers:
+        return None
+    line = request.method, request.target, request.path, request.query
+    return _Head(data[:length], len(data), line, request.headers.copy(), request.version, request.client)
 
 
 def _split_target(target: bytes) -> tuple[str, bytes]:

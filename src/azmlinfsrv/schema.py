@@ -179,6 +179,8 @@ def _typed_document(typed: TypedRun, settings: Settings, version: str) -> Docume
     """
     if version != "3.1":
         return None
+    from azmlinfsrv.binary_inputs import input_types, output_types  # only typed scripts need it
+
     info, prefix = _info(settings)
     schemas = {
         "ServiceInput": typed.input_schema,
@@ -200,6 +202,12 @@ def _typed_document(typed: TypedRun, settings: Settings, version: str) -> Docume
         "500": _error(_FAILED),
         "default": _error(_FAILED),
     }
+    # OpenAPI 3.1, "Considerations for File Uploads": bytes of a media type have no schema.
+    for content, media_types in (
+        (operation["requestBody"]["content"], input_types(typed)),
+        (operation["responses"]["200"]["content"], output_types(typed)),
+    ):
+        content.update({media_type: {} for media_type in media_types})
     if typed.description:
         operation["description"] = typed.description
     if typed.example is not None:

@@ -57,6 +57,7 @@ class Scorer:
         self._context = context
         self._is_schema = script.style is Style.SCHEMA
         self._typed = script.typed
+        self._has_forms = self._is_schema or script.typed is not None
 
     def score(self, request: Request, call: Call) -> Response:
         """Return the answer; called on a scoring thread, never raises an `Exception`.
@@ -127,7 +128,9 @@ class Scorer:
         """Return the response for what ``run()`` returned after so many seconds."""
         request.run_s = elapsed_s
         try:
-            response = outputs.stream_response(result) if isinstance(result, Started) else self._response(result)
+            response = (
+                outputs.stream_response(result) if isinstance(result, Started) else self._response(request, result)
+            )
         except (TypeError, ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
             logs.write(logger, logging.ERROR, _FAILURE, reason, request.ids.request_id)
@@ -137,7 +140,11 @@ class Scorer:
         response.exec_ms = elapsed_s * 1000
         return response
 
-    def _response(self, result: Any) -> Response:
+    def _response(self, request: Request, result: Any) -> Response:
+        if self._has_forms and b"accept" in request.headers:
+            response = outputs.binary_response(result, request.header(b"accept"))
+            if response is not None:
+                return response
         if self._typed is not None and not outputs.is_http_response(result):
             result = self._typed.plain(result)
             if self._typed.is_null(result):

@@ -116,6 +116,7 @@ def _style_of(run: Callable[..., Any]) -> Style:
         return Style.RAW if is_raw else Style.JSON_TEXT
     if is_raw:
         raise ScriptError(_BOTH)
+    decorated.quicken_conversions(run)
     decorated.check_columns(run)
     return Style.SCHEMA
 

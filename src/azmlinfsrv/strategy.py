@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from azmlinfsrv import allocation
 from azmlinfsrv.batch_runner import BatchRunner, BatchThreadsRunner
 from azmlinfsrv.batch_scorer import BatchScorer
 from azmlinfsrv.batching import BatchLimits, marked_limits
@@ -80,6 +82,8 @@ def make_runner(
         limits: what `batch_limits` returned.
     """
     flask = _flask(settings, script) if script.uses_flask or script.style is Style.RAW else _NO_FLASK
+    if script.style in (Style.SCHEMA, Style.TYPED):
+        allocation.keep_freed(os.environ)
     parse = input_parser(script, flask.request)
     scorer = Scorer(script, parse, flask.context, observer.exception if observer is not None else None)
     timeouts = settings.scoring_timeout_ms, settings.write_timeout_ms

@@ -13,6 +13,7 @@ import functools
 import inspect
 import json
 import logging
+import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ import pydantic_core
 from pydantic.dataclasses import dataclass
 
 from azmlinfsrv import codec
+from azmlinfsrv.arrays import Array
 from azmlinfsrv.errors import BadInputError, InvalidInputError, ScriptError
 from azmlinfsrv.examples import example_of
 
@@ -56,6 +58,10 @@ class TypedRun:
         run: the function.
         parameters: its parameters but for ``request_headers``.
         hints: their annotations and the return annotation, resolved.
+
+    Attributes:
+        parameters: the same.
+        hints: the same.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class TypedRun:
         Raises:
             ScriptError: an annotation is not one that pydantic knows.
         """
+        self.parameters, self.hints = parameters, hints
         self.description = inspect.getdoc(run) or ""
         annotation = hints.get("return", Any)
         self.media_type = _media_type(annotation)
@@ -75,6 +82,7 @@ class TypedRun:
         except pydantic.errors.PydanticUserError as error:
             raise ScriptError(f"The annotations of run() cannot be used: {_first_line(error)}") from error
         self.input_schema, self.output_schema, self.definitions = schemas
+        self._is_array = any(isinstance(part, Array) for part in getattr(annotation, "__metadata__", ()))
         self._has_null = _admits_null(self.output_schema, self.definitions)
         self._describe_defaults(parameters)
         self.example = self._checked_example()
@@ -124,7 +132,7 @@ class TypedRun:
 
         A value of another type than the annotation's is left to the encoding of all results.
         """
-        if self._output is None:
+        if self._output is None or (self._is_array and _is_numbers(result)):
             return result
         try:
             return self._output.dump_python(result, mode="json", by_alias=True, warnings=False)
@@ -197,6 +205,12 @@ def _admits_null(schema: Mapping[str, Any], definitions: Mapping[str, Any], seen
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+def _is_numbers(result: Any) -> bool:
+    """Return whether a result is an array that the encoding of all results writes as `Array` would."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and type(result) is numpy.ndarray and result.dtype.kind in "biuf"
 
 
 def _is_mutable(default: Any) -> bool:

@@ -18,6 +18,7 @@ _PHRASES = {
 }
 _STANDARD = {status.value: status.phrase.upper() for status in HTTPStatus}
 _LINES: dict[int, str] = {}
+_joined = ": ".join
 _OURS = frozenset({"connection", "transfer-encoding", "keep-alive", "date", "server"})
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -75,31 +76,32 @@ def head(request: Request, response: Response, date: str, keep_alive: bool) -> t
 
     A stream to a client of HTTP/1.0 is neither chunked nor counted: its end is the end of the connection.
     """
-    fields = [status_line(response.status, response.reason), date]
-    length: int | None = None
-    for name, value in response.headers:
-        kind = _kind(name)
-        if kind == "ours":
-            continue
-        if kind == "length":
-            if response.stream is None or not value.isdigit() or length is not None:
-                continue
-            length = int(value)
-        fields.append(f"\r\n{name}: {value}")
-    chunked = False
-    if response.stream is None:
-        if has_body(response.status):
-            fields.append(f"\r\nContent-Length: {len(response.body)}")
-    elif length is None and request.version == "1.1" and has_body(response.status) and request.method != "HEAD":
-        chunked = True
-        fields.append("\r\nTransfer-Encoding: chunked")
-    if not keep_alive:
-        fields.append("\r\nConnection: close\r\n\r\n")
-    elif request.version == "1.0":
-        fields.append("\r\nConnection: keep-alive\r\n\r\n")
+    stream, status = response.stream, response.status
+    lines = [f"{status_line(status, response.reason)}{date}"]
+    lines += [_joined(field) for field in response.headers if not _kind(field[0])]
+    length, chunked = None, False
+    if stream is None:
+        if has_body(status):
+            lines.append(f"Content-Length: {len(response.body)}")
     else:
-        fields.append("\r\n\r\n")
-    return "".join(fields).encode("latin-1", "replace"), chunked, length
+        length = _said_length(response)
+        if length is not None:
+            lines.append(f"Content-Length: {length}")
+        elif request.version == "1.1" and has_body(status) and request.method != "HEAD":
+            chunked = True
+            lines.append("Transfer-Encoding: chunked")
+    if not keep_alive:
+        lines.append("Connection: close")
+    elif request.version == "1.0":
+        lines.append("Connection: keep-alive")
+    lines.append("\r\n")
+    return "\r\n".join(lines).encode("latin-1", "replace"), chunked, length
+
+
+def _said_length(response: Response) -> int | None:
+    """Return how long a stream said that it is, first, in digits."""
+    values = (value for name, value in response.headers if _kind(name) == "length" and value.isdigit())
+    return next(map(int, values), None)
 
 
 def chunk(data: bytes) -> bytes:

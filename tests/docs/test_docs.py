@@ -166,13 +166,41 @@ def test_scripts_of_pages_are_served(page: Path, port: int, tmp_path: Path) -> N
             [sys.executable, "-m", "azmlinfsrv", "--entry_script", str(script), "--port", str(port)], port, tmp_path
         ):
             body = b'{"values": [1.0]}' if "values" in block.text else b"[1]"
-            if "from pydantic" in block.text:
+            is_json = "from pydantic" in block.text
+            if "@input_schema" in block.text:
+                body, is_json = b'{"data": [[1, 2, 3, 4]]}', True
+            elif ", Frame(" in block.text:
+                body, is_json = b'{"people": [{"name": "Ada", "age": 36}]}', True
+            elif is_json:
                 body = next(each for each in blocks(page) if each.language == "json").text.encode()
             url, headers = f"http://127.0.0.1:{port}/score", {"Content-Type": "application/json"}
-            takes_json = "from pydantic" in block.text or "@input_schema" in block.text
-            request = urllib.request.Request(url, body, headers if takes_json else {})
+            request = urllib.request.Request(url, body, headers if is_json else {})
             with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - our own server
                 assert response.status == 200
+
+
+@pytest.mark.docs
+@pytest.mark.process
+def test_binary_clients_print_what_is_shown(port: int, tmp_path: Path) -> None:
+    """The page's clients send and get arrays and frames in binary, and print what the page shows."""
+    found = blocks(ROOT / "docs/how-to/binary.md")
+    checked = 0
+    for number, block in enumerate(found):
+        if "def run(" not in block.text:
+            continue
+        (tmp_path / "score.py").write_text(block.text, "utf-8")
+        options = ["--entry_script", "score.py", "--port", str(port)]
+        with serving([sys.executable, "-m", "azmlinfsrv", *options], port, tmp_path):
+            for client, shown in zip(found[number + 1 :: 2], found[number + 2 :: 2], strict=False):
+                if "def run(" in client.text:
+                    break
+                (tmp_path / "client.py").write_text(client.text.replace(":5001", f":{port}"), "utf-8")
+                ran = subprocess.run(
+                    [sys.executable, "client.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+                )
+                assert (ran.stdout, ran.stderr) == (shown.text, "")
+                checked += 1
+    assert checked == 3
 
 
 @pytest.mark.docs

@@ -41,6 +41,7 @@ class FakeScript:
     def __init__(self, style: Style, *names: str, takes_headers: bool = False) -> None:
         self.style = style
         self.typed = None
+        self.run = lambda **arguments: arguments
         self.parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
         self.takes_headers = takes_headers
 

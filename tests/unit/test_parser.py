@@ -403,3 +403,60 @@ def test_forwarded_client(field: str, forwarded: bool, client: tuple[str, int]) 
     )
     parser.feed(head("GET / HTTP/1.1", "Host: t", field))
     assert requests[0].client == client
+
+
+def post(body: bytes, *lines: str) -> bytes:
+    """Return a request with a body of known length."""
+    return head("POST /score?a=1 HTTP/1.1", "Host: t", *lines, f"Content-Length: {len(body)}") + body
+
+
+ALIKE = {
+    "get": GET,
+    "post": post(b"[1]"),
+    "other-body": post(b"[2]"),
+    "empty-lines-in-body": post(b"\r\n\r\n"),
+    "no-body": post(b""),
+    "field": post(b"[1]", "X-Request-Id: 7"),
+    "expect": post(b"[1]", "Expect: 100-continue"),
+    "close": post(b"[1]", "Connection: close"),
+    "upgrade": post(b"[1]", "Upgrade: h2c", "Connection: Upgrade"),
+    "chunked": head("POST /score HTTP/1.1", "Host: t", "Transfer-Encoding: chunked") + b"1\r\n1\r\n0\r\n\r\n",
+    "trailer": head("POST /score HTTP/1.1", "Host: t", "Transfer-Encoding: chunked") + b"1\r\n1\r\n0\r\na: b\r\n\r\n",
+    "old": head("POST /score HTTP/1.0", "Connection: keep-alive", "Content-Length: 1") + b"1",
+    "line-before": b"\r\n" + GET,
+    "line-behind": post(b"[1]") + b"\r\n",
+    "pipelined": GET + post(b"[1]"),
+    "long": head("GET /score HTTP/1.1", "Host: t", "A: " + "a" * 4000),
+}
+
+
+def told(request: Request) -> tuple[object, ...]:
+    """Return what a request says."""
+    line = request.method, request.target, request.path, request.query, request.version
+    return *line, request.headers, request.body, request.client, request.server, request.scheme
+
+
+@pytest.mark.parametrize("second", ALIKE)
+@pytest.mark.parametrize("first", ALIKE)
+def test_a_head_that_comes_again_means_the_same(first: str, second: str) -> None:
+    """Requests that come whole, whose heads may be known, are delivered as those that come byte by byte."""
+    whole, cut = Parsed(), Parsed()
+    for name in (first, first, second, first, second, second):
+        if whole.requests and not whole.requests[-1][1]:
+            break  # the connection ends there
+        whole.feed(ALIKE[name])
+        cut.feed(ALIKE[name], 1)
+    assert [(told(request), keep) for request, keep in whole.requests] == [
+        (told(request), keep) for request, keep in cut.requests
+    ]
+    assert whole.expected == cut.expected
+
+
+def test_requests_with_the_same_head_share_nothing() -> None:
+    """What is done to the headers of one request is not seen by the next."""
+    parsed = Parsed()
+    for _ in range(3):
+        parsed.feed(post(b"[1]"))
+        request, _ = parsed.requests[-1]
+        assert b"x" not in request.headers
+        request.headers[b"x"] = b"y"
