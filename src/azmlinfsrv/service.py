@@ -216,8 +216,12 @@ class Service:
 
     def _stop_telemetry(self) -> None:
         """Let what was collected go, in what is left of the graceful timeout, or a short while."""
-        left_s = self._stop_by - time.monotonic() if self._stop_by else 0.0
-        self._telemetry.stop(max(left_s - _STOP_MARGIN_S, _STOP_TELEMETRY_S))
+        now = time.monotonic()
+        left_s = self._stop_by - now if self._stop_by else 0.0
+        within_s = max(left_s - _STOP_MARGIN_S, _STOP_TELEMETRY_S)
+        if self._state is not None:
+            self._state.beat(now + 2 * within_s + _STOP_MARGIN_S)  # there is nobody to give a sign of life meanwhile
+        self._telemetry.stop(within_s)
 
     def _read_signals(self, descriptor: int) -> None:
         """Begin a stop at once, whatever the main thread does, and have it run the handlers."""

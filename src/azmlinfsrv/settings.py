@@ -111,14 +111,14 @@ class Settings(AccessSettings, BatchSettings, ThreadSettings, ModelDataSettings,
     health_port: int = row(
         5000,
         _NETWORK,
-        "Port of the second listener, where SEPERATE_HEALTH_ENDPOINT is true. "
+        "Port of the health process, where SEPERATE_HEALTH_ENDPOINT is true. "
         "HEALTH_PORT tells it to the script, and is not read.",
         flag="--health_port",
         minimum=1,
         maximum=65535,
     )
     separate_health_endpoint: bool = row(
-        False, _NETWORK, "Listen on a second port, for health probes.", "SEPERATE_HEALTH_ENDPOINT"
+        False, _NETWORK, "Have a process of its own answer probes on a second port.", "SEPERATE_HEALTH_ENDPOINT"
     )
     nginx: bool = row(
         False,

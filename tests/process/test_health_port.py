@@ -57,25 +57,19 @@ class HealthPort:
             return False
         return bool({**content, **expected} == content)
 
-    def process(self) -> psutil.Process:
-        """Return the process that listens there for connections."""
-        for process in psutil.process_iter():
-            if process.name() and _serves(process, self.number):
-                return process
-        raise AssertionError("nobody listens on the health port")
-
-
-def _serves(process: psutil.Process, port: int) -> bool:
-    """Return whether it has the port's socket, and no child that has it, too."""
-    return _has(process, port) and not any(_has(child, port) for child in process.children(recursive=True))
+    def process(self, running: RunningServer) -> psutil.Process:
+        """Return the process that serves it: the last of those that have its socket."""
+        others = psutil.Process(running.process.pid).children(recursive=True)
+        return [process for process in others if _has(process, self.number)][-1]
 
 
 def _has(process: psutil.Process, port: int) -> bool:
+    """Return whether a process has the socket that listens on a port."""
     try:
         found = process.net_connections("tcp")
-        return any((*each.laddr, 0)[1] == port and each.status == psutil.CONN_LISTEN for each in found)
     except psutil.Error:
         return False
+    return any((*each.laddr, 0)[1] == port and each.status == psutil.CONN_LISTEN for each in found)
 
 
 @pytest.fixture
@@ -175,12 +169,12 @@ def test_a_killed_health_process_is_started_again(health: HealthPort, scripts: P
     """After kill -9 of the process that serves the port another serves it."""
     running = health.start(scripts / "steps.py", way)
     running.wait_until(lambda: health.tells("/ready", status="ready"))
-    before = health.process()
+    before = health.process(running)
     assert before.pid != running.process.pid
     before.kill()
     running.wait_until(lambda: not before.is_running() or before.status() == psutil.STATUS_ZOMBIE)
     running.wait_until(lambda: health.tells("/ready", status="ready"))
-    assert health.process().pid != before.pid
+    assert health.process(running).pid != before.pid
     assert running.process.poll() is None
 
 

@@ -245,7 +245,7 @@ def test_a_stream_comes_as_it_is_made(server: StartServer, scripts: Path, intern
 
 
 def test_health_port(server: StartServer, scripts: Path, internal: str) -> None:
-    """SEPERATE_HEALTH_ENDPOINT has nginx listen on both ports."""
+    """SEPERATE_HEALTH_ENDPOINT has the health process listen on the second port, beside nginx."""
     with ReservedPort() as port:
         running = server(
             scripts / "steps.py",
