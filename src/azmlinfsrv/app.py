@@ -18,6 +18,7 @@ from azmlinfsrv.errors import (
     MethodNotAllowedError,
     NotFoundError,
     ProtocolError,
+    RequestError,
     ServerError,
 )
 from azmlinfsrv.identity import IdSource
@@ -46,6 +47,10 @@ _DEPRECATED = (
 )
 
 
+def _nothing(_: Request) -> None:
+    pass
+
+
 _ID_FIELDS = frozenset({identity.REQUEST_ID, identity.LEGACY_ID, identity.CLIENT_ID})
 # Content-Type, x-ms-run-function-failed, x-ms-run-fn-exec-ms: what answers of our own have at this point.
 _USUAL_FIELDS = 3
@@ -62,6 +67,10 @@ class Application:
         server_version: value of ``x-ms-server-version``, or "" to leave it out.
         log: writes the lines of requests.
         metrics: counts requests, or None.
+
+    Attributes:
+        health: what the probes say.
+        abandon: is told of a request to the script whose client has left before its answer was complete.
     """
 
     def __init__(
@@ -75,6 +84,7 @@ class Application:
         metrics: WorkerMetrics | None = None,
     ) -> None:
         self.health = health
+        self.abandon: Callable[[Request], object] = _nothing
         self._routes = table
         self._submit = submit
         self._cors = cors
@@ -115,9 +125,9 @@ class Application:
             response = error_response(ServerError())
         self.answer(request, response)
 
-    def reject(self, request: Request, reply: Reply, error: ProtocolError) -> None:
+    def reject(self, request: Request, reply: Reply, error: RequestError) -> None:
         """Answer bytes that are no acceptable request; `request` holds what is known of it."""
-        if self._metrics is not None:
+        if self._metrics is not None and isinstance(error, ProtocolError):
             self._metrics.rejected(error.status)
         request.reply = reply
         request.ids = identity.fallback_ids(request.header(b"x-request-id"), self._ids)

@@ -321,8 +321,10 @@ def make_app(
     submit = _recorded(runner.submit, loaded.model_data.record) if loaded.model_data else runner.submit
     version = os.environ.get(VERSION_VARIABLE, "")
     app = create_app(loaded.swagger, submit, cors, version, log, docs, metrics, loaded.observer)
+    app.abandon = runner.abandon
     if metrics is not None:
         runner.metrics = metrics
+        runner.admission.count = metrics.refused
         metrics.serve(app.paths, runner.slots, loaded.init_s, runner.max_batch_size)
     return app
 
@@ -340,7 +342,8 @@ def _recorded(submit: Submit, record: Callable[[Request, Response], None]) -> Su
     def submit_recorded(request: Request, done: Callable[[Request, Response], None]) -> None:
         def answered(request: Request, response: Response) -> None:
             done(request, response)
-            record(request, response)
+            if not request.dropped:
+                record(request, response)
 
         submit(request, answered)
 

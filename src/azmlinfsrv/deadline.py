@@ -7,13 +7,14 @@ exception, which ends Python code only.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from azmlinfsrv.errors import RunTimeoutError, ScoringInterrupt
+from azmlinfsrv.errors import CallerTimeoutError, RunTimeoutError, ScoringInterrupt
 
 # Ignored by default, so a late one does no harm; not used by gunicorn, asyncio or users' timers (SIGALRM).
 _SIGNAL: int | None = getattr(signal, "SIGURG", None)
@@ -28,10 +29,15 @@ class Deadline:
     Args:
         timeout_ms: how long a call may take; 0 is any time.
         by_signal: whether the calls are made in the main thread of a system with signals.
+
+    Attributes:
+        until: `time.perf_counter` at which the call that comes or runs is too late, however short it is: its caller
+            waits no longer. Infinite where that is not known; set on the thread that calls.
     """
 
     def __init__(self, timeout_ms: int, by_signal: bool) -> None:
         self.timeout_ms = timeout_ms
+        self.until = math.inf
         self._timeout_s = timeout_ms / 1000 if timeout_ms else float("inf")
         self._by_signal = by_signal and _SIGNAL is not None
         self._set_exception = _nothing if self._by_signal else _exception_setter()
@@ -58,7 +64,7 @@ class Deadline:
         """Return what the function returns.
 
         Raises:
-            RunTimeoutError: it was interrupted at the deadline.
+            RunTimeoutError: it was interrupted at the deadline; a `CallerTimeoutError` at the caller's.
         """
         try:
             try:
@@ -72,7 +78,8 @@ class Deadline:
                     self._finish()
         except ScoringInterrupt as interrupt:
             self._started = None
-            raise RunTimeoutError(self.timeout_ms) from interrupt
+            late = CallerTimeoutError if time.perf_counter() >= self.until else RunTimeoutError
+            raise late(self.timeout_ms) from interrupt
 
     def check(self, now: float) -> float:
         """Interrupt the call if it is too late; called on the I/O thread.
@@ -86,8 +93,8 @@ class Deadline:
         with self._lock:
             call, started = self._call, self._started
             if started is None:
-                return self._timeout_s
-            left = started + self._timeout_s - now
+                return min(self._timeout_s, max(self.until - now, _RESEND_S))
+            left = min(started + self._timeout_s, self.until) - now
             if left > 0:
                 return left
             # The call may swallow the interrupt or be stuck in native code: it is sent again.

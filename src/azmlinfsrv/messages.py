@@ -39,12 +39,16 @@ class Request:
         taken: `time.perf_counter` when a scoring thread took it from the queue; 0 where it did not, or nobody measures.
         run_s: how long ``run()`` took, failed or not; 0 where it was not called, or another of its batch has it.
         timed_out: whether ``run()`` took too long.
+        deadline: `time.perf_counter` until which its caller waits; 0 where it said nothing.
+        dropped: whether it was answered without having had its turn.
     """
 
     __slots__ = (
         "body",
         "client",
+        "deadline",
         "disconnected",
+        "dropped",
         "headers",
         "ids",
         "is_aborted",
@@ -97,8 +101,8 @@ class Request:
         self.disconnected = False
         self.is_aborted = False
         self.response: Response | None = None
-        self.taken = self.run_s = 0.0
-        self.timed_out = False
+        self.taken = self.run_s = self.deadline = 0.0
+        self.timed_out = self.dropped = False
 
     def header(self, name: bytes) -> str:
         """Return the value of a header (lower-case name), or "" where it is absent."""

@@ -32,7 +32,10 @@ def error_response(error: ServerError) -> Response:
     content: dict[str, Any] = {"message": error.message}
     if isinstance(error, InvalidInputError):
         content["errors"] = error.errors
-    return json_response(error.status, codec.dumps(content), error.run_function_failed)
+    response = json_response(error.status, codec.dumps(content), error.run_function_failed)
+    if error.retry_after_s:
+        response.headers.append(("Retry-After", str(error.retry_after_s)))
+    return response
 
 
 def result_response(result: Any) -> Response:

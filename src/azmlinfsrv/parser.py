@@ -115,6 +115,18 @@ class RequestParser:
             self._server,
         )
 
+    def give_up(self) -> Request:
+        """Return a request of what is known of one that is refused, without its body, whose memory is free then."""
+        self.receiving = False
+        self._body = []
+        return self.known()
+
+    @property
+    def body_bytes(self) -> tuple[int, int]:
+        """How many bytes of the body have arrived, and how many the client said; 0 where it did not."""
+        declared = self._headers.get(b"content-length", b"0").partition(b",")[0] if self.in_body else b"0"
+        return self._body_bytes, int(declared)
+
     def _forwarded_client(self) -> tuple[str, int]:
         """Return the address that nginx has added behind those that the client may have made up."""
         chain = self._headers.get(b"x-forwarded-for")

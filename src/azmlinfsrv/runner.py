@@ -1,42 +1,46 @@
-"""The queue between the I/O thread and the user's code, and the three ways to call it.
+"""The queue between the I/O thread and the user's code, which is called in the main thread or in several.
 
 Jobs go in on the I/O thread, are scored on a scoring thread, and their answers come back to the I/O loop. Waking a
 thread costs more than scoring a small request, so both ways share wake-ups: the jobs that one turn of the I/O loop
 brought go in together, and the answers that are ready come back together.
+
+A request waits for as long as it is a key of one dictionary. Whoever removes it has it, the scoring thread or the I/O
+thread that answers it before its turn: removing is one step of the interpreter.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import math
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 from azmlinfsrv import capture
+from azmlinfsrv.admission import COUNTED_BYTES, DEADLINE, Admission, Bounds, CallLater
 from azmlinfsrv.completions import CallSoon, Completions
 from azmlinfsrv.deadline import Deadline
-from azmlinfsrv.errors import StopServing
+from azmlinfsrv.errors import ClientLeftError, LateError, OverloadError, RequestError, StopServing
+from azmlinfsrv.expiry import Expiry
 from azmlinfsrv.messages import ClientGoneError, Gate, Request, Response
+from azmlinfsrv.outputs import error_response
 from azmlinfsrv.scorer import Call, Scorer
-from azmlinfsrv.telemetry.metrics import WorkerMetrics
+from azmlinfsrv.telemetry.metrics import STREAMING, WAITING, WorkerMetrics
 
 logger = logging.getLogger("azmlinfsrv")
 
 STREAM_LIMIT_BYTES = 256 * 1024
-_LONGEST_WAIT_S = 3600.0
+LONGEST_WAIT_S = 3600.0
 
 Done = Callable[[Request, Response], None]
-Job = tuple[Request, Done]
 Drain = Callable[[], None]
 
 
-def _nothing(*_: Any) -> None:
-    pass
+def nothing(*_: Any) -> None:
+    """Do nothing."""
 
 
 class Runner:
@@ -55,6 +59,7 @@ class Runner:
         completions: what the scoring thread hands to the I/O thread.
         enter: called in the thread or task that scores a request, before it does; or None.
         metrics: counts calls and streams, or None.
+        admission: says whether one more request is taken.
         slots: number of calls at a time.
         max_batch_size: most rows of a batch; 0 where requests are scored one by one.
     """
@@ -62,55 +67,117 @@ class Runner:
     slots = 1
     max_batch_size = 0
 
-    def __init__(self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing) -> None:
+    def __init__(self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = nothing) -> None:
         self._drain = drain
         self._scorer = scorer
         self._timeout_ms = timeout_ms
         self._write_timeout_s = write_timeout_ms / 1000
-        self._gathered: list[Job] = []
-        self._jobs: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
+        self._gathered: list[Request] = []
+        self._jobs: queue.SimpleQueue[list[Request] | None] = queue.SimpleQueue()
+        self._waiting: dict[Request, Done] = {}
         self._deadlines: list[Deadline] = []
-        self._pending = 0
-        self.answered = 0
+        self.admission = Admission()
+        self._expiry = Expiry(self._waiting)
+        self._expires, self._deadline_header = False, b""
+        self.answered = self._drops = 0
         self.enough = 0
-        self.on_enough: Callable[[], None] = _nothing
+        self.on_enough: Callable[[], None] = nothing
         self.completions = Completions()
         self.enter: Callable[[Request], Any] | None = None
         self.metrics: WorkerMetrics | None = None
-        self._call_soon: CallSoon = _nothing
-        self._changed: Callable[[], object] = _nothing
+        self._call_soon: CallSoon = nothing
+        self._changed: Callable[[], object] = nothing
 
-    def attach(self, call_soon: CallSoon, call_soon_threadsafe: CallSoon) -> None:
+    def limit(self, bounds: Bounds, max_wait_ms: float, deadline_header: str) -> None:
+        """Say how many requests are taken, how long they wait at the most, and which header has a caller's deadline."""
+        self.admission = Admission(bounds, self.slots, self.max_batch_size or 1)
+        self.admission.answered = lambda: self.answered
+        self.admission.waited_s = self._longest_wait_s
+        self._expiry = Expiry(self._waiting, max_wait_ms, deadline_header)
+        self._expires, self._deadline_header = bool(max_wait_ms), self._expiry.header
+        self._expiry.expired = self._drop
+        self._expiry.check_running = self._check_callers
+
+    def attach(self, call_soon: CallSoon, call_soon_threadsafe: CallSoon, call_later: CallLater | None = None) -> None:
         """Say how the I/O loop calls functions; called before anything is submitted."""
         self._call_soon = call_soon
         self.completions.attach(call_soon_threadsafe)
+        if call_later is not None:
+            self.admission.attach(call_later)
+            self._expiry.attach(call_later)
 
     def on_change(self, changed: Callable[[], object]) -> None:
         """Have a function called on the I/O thread when `pending` has changed."""
         self._changed = changed
 
     def submit(self, request: Request, done: Done) -> None:
-        """Queue a request; `done` gets its response on the I/O thread. Called on the I/O thread."""
-        self._pending += 1
-        self._gathered.append((request, done))
+        """Queue a request; `done` gets its response on the I/O thread. Called on the I/O thread.
+
+        Raises:
+            OverloadError: it is one too many.
+            BadInputError: its caller's deadline is no number.
+        """
+        if self._expires or self._deadline_header in request.headers:
+            self._expiry.expect(request)
+        admission = self.admission
+        if admission.pending >= admission.watched or len(request.body) > COUNTED_BYTES:
+            admission.check(request)
+        admission.pending += 1
+        self._waiting[request] = done
+        self._gathered.append(request)
         if len(self._gathered) == 1:
             self._call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        """Queue the jobs that have gathered while the I/O loop looked at its connections."""
-        jobs, self._gathered = self._gathered, []
+        """Queue the requests that have gathered while the I/O loop looked at its connections."""
+        requests, self._gathered = self._gathered, []
         self._changed()
         if self.metrics is not None:
-            self.metrics.submitted(len(jobs))
-        self._pass_on(jobs)
+            self.metrics.submitted(len(requests))
+        self._pass_on(requests)
 
-    def _pass_on(self, jobs: list[Job]) -> None:
-        self._jobs.put(jobs)
+    def _pass_on(self, requests: list[Request]) -> None:
+        self._jobs.put(requests)
+
+    def abandon(self, request: Request) -> None:
+        """Drop a request whose client has left, unless ``run()`` has it already; called on the I/O thread."""
+        if self._drop(request, ClientLeftError()) and self.metrics is not None:
+            self.metrics.abandoned(WAITING)
+
+    def _longest_wait_s(self) -> float:
+        """Return how long the request whose turn is next has waited."""
+        try:
+            first = next(iter(self._waiting), None)
+        except RuntimeError:  # a scoring thread took one just now
+            return 0.0
+        return time.perf_counter() - first.received if first is not None else 0.0
+
+    def _drop(self, request: Request, error: RequestError) -> bool:
+        """Answer a request that still waits, whose turn will never come; returns whether it did."""
+        done = self._waiting.pop(request, None)
+        if done is None:
+            return False
+        request.dropped = True
+        self._dropped(request)
+        if isinstance(error, OverloadError):
+            self.admission.refused(error)
+        elif isinstance(error, LateError):
+            self.admission.count(DEADLINE)
+        done(request, error_response(error))
+        return True
+
+    def _dropped(self, request: Request) -> None:
+        """Count a request as no longer pending that has not been scored."""
+        self._drops += 1
+        self.admission.release(request)
+        self._changed()
+        if self.metrics is not None:
+            self.metrics.submitted(-1)
 
     @property
     def pending(self) -> int:
         """Number of requests that were submitted and whose answers are not complete. Read on the I/O thread."""
-        return self._pending
+        return self.admission.pending
 
     def stop(self) -> None:
         """Make `serve` return once the jobs queued before are done; called on any thread or signal handler."""
@@ -134,13 +201,19 @@ class Runner:
             After how many seconds to call it again.
         """
         return min(
-            (deadline.check(now) for deadline in self._deadlines), default=self._timeout_ms / 1000 or _LONGEST_WAIT_S
+            (deadline.check(now) for deadline in self._deadlines), default=self._timeout_ms / 1000 or LONGEST_WAIT_S
         )
+
+    def _check_callers(self, now: float) -> float:
+        """See `check_deadlines`, for those of callers; infinite where none of the calls has one."""
+        if all(deadline.until == math.inf for deadline in self._deadlines):
+            return math.inf
+        return self.check_deadlines(now)
 
     def watch_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
         """Check the deadlines on the I/O loop from now on."""
         after_s = self.check_deadlines(time.perf_counter())
-        loop.call_later(min(after_s, _LONGEST_WAIT_S), self.watch_deadlines, loop)
+        loop.call_later(min(after_s, LONGEST_WAIT_S), self.watch_deadlines, loop)
 
     def _serve_here(self) -> None:
         in_main_thread = threading.current_thread() is threading.main_thread()
@@ -148,26 +221,46 @@ class Runner:
         undo = deadline.install()
         self._deadlines.append(deadline)
         try:
-            self._work(deadline.call)
+            self._work(deadline)
         finally:
             self._deadlines.remove(deadline)
             undo()
 
-    def _work(self, call: Call) -> None:
-        """Score on the calling thread until `stop`; `call` calls functions within their deadline."""
-        get, post, drain, enter = self._jobs.get, self.completions.post, self._drain, self.enter
-        score = self._scorer.score if self.metrics is None else self._measured
-        while (jobs := get()) is not None:
-            for request, done in jobs:
+    def _work(self, deadline: Deadline) -> None:
+        """Score on the calling thread until `stop`, each call within its deadline."""
+        get, take, post = self._jobs.get, self._waiting.pop, self.completions.post
+        drain, enter = self._drain, self.enter
+        score, call = self._scorer.score if self.metrics is None else self._measured, deadline.call
+        while (requests := get()) is not None:
+            for request in requests:
+                done = take(request, None) if not request.deadline else self._take(request, deadline)
+                if done is None:
+                    continue
                 capture.enter_request(request.ids.request_id)
                 if enter is not None:
                     enter(request)
                 response = score(request, call)
+                if request.deadline:
+                    deadline.until = math.inf
                 post(self._complete, request, response, done)
                 if response.stream is not None:
                     self._pump(request, response.stream)
                 drain()
-            jobs = request = done = response = None  # type: ignore[assignment]  # a large body must not live on
+            requests = request = done = response = None  # type: ignore[assignment]  # a large body must not live on
+
+    def _take(self, request: Request, deadline: Deadline | None) -> Done | None:
+        """Take a request, whose caller's deadline its call has then; None where it waits no longer, or is too late."""
+        if not request.deadline:
+            return self._waiting.pop(request, None)
+        if request.deadline <= time.perf_counter():
+            self.completions.post(self._drop, request, LateError())
+            return None
+        if deadline is not None:
+            deadline.until = request.deadline  # first: the I/O thread watches one or the other
+        done = self._waiting.pop(request, None)
+        if done is None and deadline is not None:
+            deadline.until = math.inf
+        return done
 
     def _measured(self, request: Request, call: Call) -> Response:
         request.taken = time.perf_counter()
@@ -178,7 +271,10 @@ class Runner:
         if self.answered == self.enough:
             self.on_enough()
         if response.stream is None:
-            self._pending -= 1
+            admission = self.admission
+            admission.pending -= 1
+            if len(request.body) > COUNTED_BYTES:
+                admission.held_bytes -= len(request.body)
             self._changed()  # before the client has its answer, and may come with the next request
         elif self.metrics is not None:
             self.metrics.stream_begun()
@@ -203,16 +299,18 @@ class Runner:
             self._close(stream, request)
 
     def _end(self, request: Request) -> None:
-        self._stream_ended()
+        self._stream_ended(request)
         request.reply.end()
 
     def _abort(self, request: Request) -> None:
-        self._stream_ended()
+        self._stream_ended(request)
+        if request.disconnected and self.metrics is not None:
+            self.metrics.abandoned(STREAMING)
         request.is_aborted = True
         request.reply.abort()
 
-    def _stream_ended(self) -> None:
-        self._pending -= 1
+    def _stream_ended(self, request: Request) -> None:
+        self.admission.release(request)
         self._changed()
         if self.metrics is not None:
             self.metrics.stream_ended()
@@ -229,16 +327,16 @@ class ThreadsRunner(Runner):
     """Scores several requests at a time, in threads; the main thread only waits for the stop."""
 
     def __init__(
-        self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing, *, threads: int
+        self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = nothing, *, threads: int
     ) -> None:
         super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
         self._threads = self.slots = threads
         self._stopped: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-    def _pass_on(self, jobs: list[Job]) -> None:
-        """Queue each job for itself: the threads share them."""
-        for job in jobs:
-            self._jobs.put([job])
+    def _pass_on(self, requests: list[Request]) -> None:
+        """Queue each request for itself: the threads share them."""
+        for request in requests:
+            self._jobs.put([request])
 
     def stop(self) -> None:
         """See `Runner.stop`."""
@@ -262,115 +360,3 @@ class ThreadsRunner(Runner):
             self._jobs.put(None)
         for thread in threads:
             thread.join()
-
-
-class AsyncRunner(Runner):
-    """Calls an ``async def run()``, up to a number of requests at a time, in an asyncio loop in the main thread."""
-
-    def __init__(
-        self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing, *, limit: int
-    ) -> None:
-        super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
-        self._limit = self.slots = limit
-        self._waiting: deque[Job] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._stopping = asyncio.Event()
-        self._interrupt: StopServing | None = None
-
-    def _pass_on(self, jobs: list[Job]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
-            self._loop.call_soon_threadsafe(self._accept, jobs)
-
-    def stop(self) -> None:
-        """See `Runner.stop`."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
-            self._loop.call_soon_threadsafe(self._stopping.set)
-
-    def nudge(self) -> None:
-        """See `Runner.nudge`."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
-            self._loop.call_soon_threadsafe(_nothing)
-
-    def serve(self) -> None:
-        """See `Runner.serve`."""
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._until_stopped())
-            if self._interrupt is not None:
-                raise self._interrupt
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            asyncio.set_event_loop(None)
-            self._loop.close()
-
-    async def _until_stopped(self) -> None:
-        await self._stopping.wait()
-        while self._tasks and self._interrupt is None:
-            await asyncio.wait(self._tasks, timeout=_LONGEST_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
-
-    def _accept(self, jobs: list[Job]) -> None:
-        self._waiting += jobs
-        self._start_waiting()
-
-    def _start_waiting(self) -> None:
-        while self._waiting and len(self._tasks) < self._limit:
-            task = self._loop.create_task(self._process(*self._waiting.popleft()))
-            self._tasks.add(task)
-            task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._start_waiting()
-
-    async def _process(self, request: Request, done: Done) -> None:
-        capture.enter_request(request.ids.request_id)
-        if self.enter is not None:
-            self.enter(request)
-        if self.metrics is not None:
-            request.taken = time.perf_counter()
-        try:
-            response = await self._scorer.score_async(request, self._timeout_ms)
-            self.completions.post(self._complete, request, response, done)
-            if isinstance(response.stream, AsyncIterator):
-                await self._pump_async(request, response.stream)
-            elif response.stream is not None:
-                await asyncio.to_thread(self._pump, request, response.stream)
-        except StopServing as interrupt:
-            self._interrupt = interrupt
-            self._stopping.set()
-            return
-        self._drain()
-
-    async def _pump_async(self, request: Request, stream: AsyncIterator[bytes]) -> None:
-        post, gate = self.completions.post, Gate(STREAM_LIMIT_BYTES, self._write_timeout_s)
-        try:
-            async for chunk in stream:
-                await self._take(gate, len(chunk))
-                post(request.reply.write, chunk, gate)
-            post(self._end, request)
-        except ClientGoneError:
-            post(self._abort, request)
-        except StopServing:
-            raise
-        except BaseException as error:  # noqa: BLE001 - the border to user code, which may exit or be cancelled
-            self._scorer.log_error(error, request)
-            post(self._abort, request)
-        finally:
-            await self._close_async(stream, request)
-
-    async def _close_async(self, stream: Any, request: Request) -> None:
-        """Close the user's generator, whose clean-up may raise."""
-        try:
-            await stream.aclose()
-        except Exception as error:  # noqa: BLE001 - the border to user code
-            self._scorer.log_error(error, request)
-
-    async def _take(self, gate: Gate, count: int) -> None:
-        woken = asyncio.Event()
-        while not gate.try_take(count, lambda: self._loop.call_soon_threadsafe(woken.set)):
-            try:
-                await asyncio.wait_for(woken.wait(), self._write_timeout_s)
-            except asyncio.TimeoutError:
-                raise ClientGoneError from None
-            woken.clear()

@@ -15,6 +15,7 @@ from azmlinfsrv import logs, outputs
 from azmlinfsrv.async_call import OddEndError, call_async
 from azmlinfsrv.decorated import conversion_error
 from azmlinfsrv.errors import (
+    CallerTimeoutError,
     RunError,
     RunFailedError,
     RunTimeoutError,
@@ -97,7 +98,7 @@ class Scorer:
                 arguments = self._parse(request)
                 started = time.perf_counter()
                 try:
-                    result = await call_async(self._run, arguments, timeout_ms)
+                    result = await call_async(self._run, arguments, timeout_ms, request.deadline)
                 except RunError:
                     request.run_s = time.perf_counter() - started
                     raise
@@ -152,7 +153,8 @@ class Scorer:
         if isinstance(error, RunTimeoutError):
             request.timed_out = True
             where = user_stack(error.__cause__) if error.__cause__ else ""
-            reason = f"Script failed to finish execution within the allocated time: {error.timeout_ms}ms"
+            allowed = "the caller's" if isinstance(error, CallerTimeoutError) else f"{error.timeout_ms}ms"
+            reason = f"Script failed to finish execution within the allocated time: {allowed}"
             logs.write(logger, logging.ERROR, _FAILURE, f"{reason}\n{where}".rstrip("\n"), request.ids.request_id)
             if self._tell is not None:
                 self._tell(error, request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from azmlinfsrv.acceptor import Acceptor, Load
+from azmlinfsrv.acceptor import LEAVING, Acceptor, Load
 from azmlinfsrv.app import Application
 from azmlinfsrv.boot import Loaded, make_app, make_log
 from azmlinfsrv.logs import LineClock, line_handlers
@@ -27,8 +28,6 @@ from azmlinfsrv.wire import Limits
 logger = logging.getLogger("azmlinfsrv")
 
 TICK_S = 0.25
-# As much as this many requests more to do: other workers take the connections, if there are any.
-_LEAVING = 1000
 # How long a worker that ends keeps connections without a request: whoever sends one more gets its answer.
 _LAST_IDLE_S = 1.0
 # Within this time after the last socket was closed, every connection that was taken is known.
@@ -152,8 +151,16 @@ class Service:
         clock = LineClock()
         log = make_log(settings, clock, loop.call_later)
         self._app = make_app(self._loaded, settings, self._runner, log, self._telemetry.metrics)
-        self._connections = Connections(self._app, limits_of(settings), clock, loop.time, behind_nginx=settings.nginx)
-        self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
+        self._connections = Connections(
+            self._app,
+            limits_of(settings),
+            clock,
+            loop.time,
+            behind_nginx=settings.nginx,
+            admission=self._runner.admission,
+            half_close_s=settings.half_close_timeout_ms / 1000 or math.inf,
+        )
+        self._runner.attach(loop.call_soon, loop.call_soon_threadsafe, loop.call_later)
         for sock in self._sockets:
             self._servers.append(await self._accept(sock, self._connections))
         if self._load is not None:
@@ -177,9 +184,10 @@ class Service:
 
         def changed() -> None:
             if self._servers:
-                load.tell(runner.pending + (_LEAVING if connections.closing else 0), len(connections.open))
+                load.tell(runner.pending + (LEAVING if connections.closing else 0), len(connections.open))
 
         runner.on_change(changed)
+        runner.admission.others = load.others
         connections.changed = changed
         changed()
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from azmlinfsrv.admission_settings import AdmissionSettings
 from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
 from azmlinfsrv.setting import Row, row
@@ -28,7 +29,7 @@ _GROUPS = (_SCRIPT, _NETWORK, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEMETRY)
 
 
 @dataclass(frozen=True)
-class Settings(BatchSettings, ThreadSettings, ModelDataSettings):
+class Settings(AdmissionSettings, BatchSettings, ThreadSettings, ModelDataSettings):
     """The settings of one server; never changed after the start."""
 
     entry_script: str | None = row(
