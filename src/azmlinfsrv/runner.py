@@ -95,6 +95,7 @@ class Runner:
         self.admission.waited_s = self._longest_wait_s
         self._expiry = Expiry(self._waiting, max_wait_ms, deadline_header)
         self._expires, self._deadline_header = bool(max_wait_ms), self._expiry.header
+        self._expiry.refused = self.admission.refused
         self._expiry.expired = self._drop
         self._expiry.check_running = self._check_callers
 
@@ -268,6 +269,8 @@ class Runner:
 
     def _complete(self, request: Request, response: Response, done: Done) -> None:
         self.answered += 1
+        if self._expires:
+            self._expiry.pace.answered(bool(self._waiting))
         if self.answered == self.enough:
             self.on_enough()
         if response.stream is None:

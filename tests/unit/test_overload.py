@@ -14,6 +14,7 @@ import pytest
 
 from azmlinfsrv import codec
 from azmlinfsrv.errors import BadInputError, OverloadError
+from azmlinfsrv.expiry import Pace
 from azmlinfsrv.script import Script
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.strategy import batch_limits, make_runner
@@ -248,6 +249,57 @@ def test_when_the_longest_wait_is_looked_at(kind: str) -> None:
         served.stage.wait(*held, second)
         served.stage.pass_time()
         assert looks(served) == []
+
+
+@every_kind
+def test_a_wait_that_would_be_too_long(kind: str) -> None:
+    """Where the queue cannot be worked off in time, a request is refused at once, and not after the wait."""
+    with busy(kind, max_queue_wait_ms=60_000) as served:
+        held = served.hold()
+        waiting = [served.stage.submit("a") for _ in range(3)]
+        served.stage.runner._expiry.pace.seconds = 19.0
+        waiting.append(served.stage.submit("a"))
+        with pytest.raises(OverloadError) as caught:
+            served.stage.submit("too late")
+        assert caught.value.message == "The request would wait for more than 60000 ms"
+        assert (caught.value.status, served.refusals("queue_wait")) == (503, 1)
+        served.go.set()
+        served.stage.wait(*held, *waiting)
+        assert served.stage.ask("b").status == 200
+    assert "too late" not in served.seen
+
+
+def test_the_pace_of_answers() -> None:
+    """It is what a window of a busy time says, whatever idle times there were, and follows the next window."""
+    pace = Pace(1.0)
+    pace.look(10.0)
+    for _ in range(4):
+        pace.answered(is_crowded=True)
+    pace.look(10.9)
+    assert pace.seconds == 0.0
+    pace.look(11.0)
+    assert pace.seconds == 0.25
+    pace.answered(is_crowded=True)
+    pace.answered(is_crowded=False)  # nobody waits
+    pace.look(12.0)
+    pace.look(15.0)
+    assert pace.seconds == 0.25  # nothing was answered: who knows
+    pace.answered(is_crowded=True)
+    pace.look(16.0)
+    assert pace.seconds == 4.0
+
+
+def test_a_pace_that_is_not_measured_any_more() -> None:
+    """After a while without a busy time the last pace says nothing: else it would refuse requests for ever."""
+    pace = Pace(1.0)
+    pace.look(10.0)
+    pace.answered(is_crowded=True)
+    pace.look(20.0)
+    pace.answered(is_crowded=False)
+    pace.look(70.0)
+    assert pace.seconds == 10.0
+    pace.look(76.0)
+    assert pace.seconds == 0.0
 
 
 @every_kind
