@@ -164,7 +164,7 @@ class Admission:
     def _check_all(self) -> None:
         concurrent = self._bounds.concurrent
         if concurrent != math.inf and self.pending + self.others() >= concurrent:
-            message = f"More than {concurrent:.0f} requests at a time"
+            message = f"Too many requests at a time: the limit is {concurrent:.0f}"
             raise self.refused(OverloadError(429, CONCURRENCY, message))
 
     def _report_later(self) -> None:

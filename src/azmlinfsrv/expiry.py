@@ -13,6 +13,9 @@ from azmlinfsrv.messages import Request
 
 # Requests that expire within this time are looked at together, however many there are.
 _TOGETHER_S = 0.005
+# The share of the longest wait that a request may expect: its turn is hardly ever too late then, and the queue is long
+# enough to never run dry.
+_SURE = 0.75
 # Over how long the pace of answers is measured, or over half of the longest wait, where that is shorter.
 _WINDOW_S = 1.0
 # For how many such times, and answers, the pace is taken to be what it was.
@@ -104,7 +107,7 @@ class Expiry:
         now = time.perf_counter()
         if self.max_wait_s != math.inf:
             self.pace.look(now)
-            if len(self._waiting) * self.pace.seconds > self.max_wait_s:
+            if len(self._waiting) * self.pace.seconds > _SURE * self.max_wait_s:
                 raise self.refused(self._too_long("would wait"))
         at = min(request.received + self.max_wait_s, request.deadline or math.inf)
         if at < self._next:

@@ -257,7 +257,7 @@ def test_a_wait_that_would_be_too_long(kind: str) -> None:
     with busy(kind, max_queue_wait_ms=60_000) as served:
         held = served.hold()
         waiting = [served.stage.submit("a") for _ in range(3)]
-        served.stage.runner._expiry.pace.seconds = 19.0
+        served.stage.runner._expiry.pace.seconds = 14.0
         waiting.append(served.stage.submit("a"))
         with pytest.raises(OverloadError) as caught:
             served.stage.submit("too late")
