@@ -28,6 +28,7 @@ AT_ONCE = 16
 TIMER_ABSTIME = 1
 PATIENCE_S = 5.0
 LENGTH = b"content-length: "
+OK, REFUSED = 200, (429, 503)
 
 
 class Timer:
@@ -84,7 +85,7 @@ class Connection(asyncio.Protocol):
             return
         self._got = b""
         meant, self._meant = self._meant, 0.0
-        self._load.note(meant, head[9:12] == b"200")
+        self._load.note(meant, int(head[9:12]))
         if b"\nconnection: close" in fields:
             self._transport.close()
         else:
@@ -93,7 +94,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Count a request that has no answer."""
         if self._meant:
-            self._load.note(self._meant, False)
+            self._load.note(self._meant, 0)
         self._load.lost(self)
 
     def close(self) -> None:
@@ -113,12 +114,14 @@ class OpenLoad:
         request: the whole of it.
         latencies: of the answers of 200, in seconds.
         late: how long after its time each request was written that found a free connection, in seconds.
-        errors: answers of another status, and requests without one.
+        refusals: of the answers of 429 and 503, in seconds.
+        errors: answers of another status than 200, and requests without one.
     """
 
     def __init__(self, port: int, request: bytes, times: list[float]) -> None:
         self.request = request
         self.latencies: list[float] = []
+        self.refusals: list[float] = []
         self.late: list[float] = []
         self.errors = 0
         self._port = port
@@ -146,12 +149,14 @@ class OpenLoad:
         if self._waiting:
             self._connect()
 
-    def note(self, meant: float, is_success: bool) -> None:
-        """Take an answer."""
-        if is_success:
+    def note(self, meant: float, status: int) -> None:
+        """Take an answer, or the end of a connection without one, which has the status 0."""
+        if status == OK:
             self.latencies.append(time.perf_counter() - meant)
         else:
             self.errors += 1
+            if status in REFUSED:
+                self.refusals.append(time.perf_counter() - meant)
         if len(self.latencies) + self.errors == len(self._times):
             self._done.set()
 
@@ -235,12 +240,15 @@ def main() -> None:
     began, used = time.perf_counter(), time.process_time()
     uvloop.run(load.run(options.connections))
     share = (time.process_time() - used) / (time.perf_counter() - began)
-    latencies, late = sorted(load.latencies), sorted(load.late)
+    latencies, refusals, late = sorted(load.latencies), sorted(load.refusals), sorted(load.late)
     found = {
         "requests_per_s": len(latencies) / options.seconds,
         "p50_ms": percentile_ms(latencies, 0.5),
         "p99_ms": percentile_ms(latencies, 0.99),
         "errors": load.errors,
+        "refusals": len(refusals),
+        "refusal_p99_ms": percentile_ms(refusals, 0.99),
+        "refusal_most_ms": percentile_ms(refusals, 1.0),
         "client_share": share,
         "client_late_p99_ms": percentile_ms(late, 0.99),
     }

@@ -24,6 +24,8 @@ logger = logging.getLogger("azmlinfsrv")
 _LEAVE_S = 0.001
 # How long none is taken when there is no descriptor or memory for it.
 _SHORT_OF_S = 0.1
+# As much as this many requests more to do: a worker that leaves has it, and others take the connections.
+LEAVING = 1 << 16
 # A request that waits or runs weighs more than any number of connections.
 _REQUEST = 1 << 32
 
@@ -44,6 +46,12 @@ class Load:
     def tell(self, requests: int, connections: int) -> None:
         """Say how many requests are not answered yet, and how many connections are open."""
         self._cells[self._at] = 1 + requests * _REQUEST + connections
+
+    def others(self) -> int:
+        """Return how many requests the other workers have not answered yet."""
+        cells, board = self._cells, self._board
+        starts = (board.start_of(slot) + LOAD for slot in range(int(cells[TAKEN])))
+        return sum(int(cells[at] // _REQUEST) % LEAVING for at in starts if at != self._at)
 
     def add_connection(self) -> None:
         """Count a connection that is being opened, until `tell` is called again."""

@@ -18,6 +18,7 @@ from azmlinfsrv.errors import (
     MethodNotAllowedError,
     NotFoundError,
     ProtocolError,
+    RequestError,
     ServerError,
     UnauthorizedError,
 )
@@ -51,6 +52,10 @@ _DEPRECATED = (
 )
 
 
+def _nothing(_: Request) -> None:
+    pass
+
+
 _ID_FIELDS = frozenset({identity.REQUEST_ID, identity.LEGACY_ID, identity.CLIENT_ID})
 # Content-Type, x-ms-run-function-failed, x-ms-run-fn-exec-ms: what answers of our own have at this point.
 _USUAL_FIELDS = 3
@@ -68,6 +73,10 @@ class Application:
         log: writes the lines of requests.
         metrics: counts requests, or None.
         access: says which requests may pass, or None where all may.
+
+    Attributes:
+        health: what the probes say.
+        abandon: is told of a request to the script whose client has left before its answer was complete.
     """
 
     def __init__(  # noqa: PLR0913 - what `create_app` puts together
@@ -82,6 +91,7 @@ class Application:
         access: Access | None = None,
     ) -> None:
         self.health = health
+        self.abandon: Callable[[Request], object] = _nothing
         self._routes = table
         self._submit = submit
         self._cors = cors
@@ -142,9 +152,9 @@ class Application:
             self._metrics.rejected(refusal.status)
         return error_response(refusal)
 
-    def reject(self, request: Request, reply: Reply, error: ProtocolError) -> None:
+    def reject(self, request: Request, reply: Reply, error: RequestError) -> None:
         """Answer bytes that are no acceptable request; `request` holds what is known of it."""
-        if self._metrics is not None:
+        if self._metrics is not None and isinstance(error, ProtocolError):
             self._metrics.rejected(error.status)
         request.reply = reply
         request.ids = identity.fallback_ids(request.header(b"x-request-id"), self._ids)

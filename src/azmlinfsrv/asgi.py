@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from azmlinfsrv.app import Application
-from azmlinfsrv.errors import ProtocolError
+from azmlinfsrv.errors import ProtocolError, RequestError
 from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.runner import Runner
 from azmlinfsrv.telemetry.life import WorkerTelemetry
@@ -64,7 +64,7 @@ class ScoringApp:
     def _start(self) -> None:
         if self._thread is None:
             loop = asyncio.get_running_loop()
-            self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
+            self._runner.attach(loop.call_soon, loop.call_soon_threadsafe, loop.call_later)
             self._runner.watch_deadlines(loop)
             self._thread = threading.Thread(target=self._runner.serve, name="scoring", daemon=True)
             self._thread.start()
@@ -88,39 +88,55 @@ class ScoringApp:
         reply = _Events(self._app)
         request = _request(scope)
         length = request.header(b"content-length")
-        too_large = length.isdigit() and int(length) > self._max_body_bytes
         admit = self._app.admit
         if admit is not None and admit(request.path, request.method, request.headers) is not None:
-            too_large = False  # answered without its body
-        elif not too_large:
-            body = await self._body(receive)
+            self._app.handle(request, reply)  # answered without its body
+            await self._forward(request, reply, receive, send)
+            return
+        try:
+            body = await self._body(receive, int(length) if length.isdigit() else 0)
+        except RequestError as error:
+            self._app.reject(request, reply, error)
+        else:
             if body is None:
                 return
-            too_large = len(body) > self._max_body_bytes
-            request.body = body
+            request.body, request.body_bytes = body, len(body)
             request.received = time.perf_counter()
-        if too_large:
-            message = f"The request body is larger than {self._max_body_bytes} bytes"
-            self._app.reject(request, reply, ProtocolError(message, 413))
-        else:
             self._app.handle(request, reply)
+        await self._forward(request, reply, receive, send)
+
+    async def _forward(self, request: Request, reply: _Events, receive: Receive, send: Send) -> None:
+        """Send the answer, and log it."""
         try:
             await reply.forward(request, receive, send)
         finally:
             self._app.sent(request, reply.status, reply.sent_bytes)
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """Return the body, cut once it is too large; None where the client left before its end."""
-        pieces, size = [], 0
-        while size <= self._max_body_bytes:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            piece = message.get("body", b"")
-            size += len(piece)
-            pieces.append(piece)
-            if not message.get("more_body"):
-                break
+    async def _body(self, receive: Receive, declared: int) -> bytes | None:
+        """Return the body; None where the client left before its end.
+
+        Raises:
+            ProtocolError: it is larger than it may be.
+            OverloadError: there is no room for it.
+        """
+        admission, held = self._runner.admission, 0
+        pieces, size, more = list[bytes](), 0, True
+        try:
+            while more:
+                if max(size, declared) > self._max_body_bytes:
+                    raise ProtocolError(f"The request body is larger than {self._max_body_bytes} bytes", 413)
+                before, held = held, 0
+                held = admission.arriving(before, size, declared)
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                piece, more = message.get("body", b""), message.get("more_body", False)
+                size += len(piece)
+                pieces.append(piece)
+        finally:
+            admission.held_bytes -= held
+        if size > self._max_body_bytes:
+            raise ProtocolError(f"The request body is larger than {self._max_body_bytes} bytes", 413)
         return b"".join(pieces)
 
 
@@ -171,15 +187,19 @@ class _Events:
         Raises:
             ConnectionAbortedError: the answer broke off, so that the server closes the connection.
         """
-        leaving = asyncio.ensure_future(self._notice_leaving(receive))
+        leaving = asyncio.ensure_future(self._notice_leaving(request, receive))
         try:
             response = await self._response
+            if self._gone and response.stream is None:
+                return
             self.status = response.status
             await send({"type": "http.response.start", "status": response.status, "headers": _headers(response)})
             await self._forward_body(request, response, send)
         finally:
             leaving.cancel()
             self._leave()
+            if self._response.cancelled():  # the server ended this task
+                self._give_up(request)
         if self._aborted:
             raise ConnectionAbortedError
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -188,17 +208,22 @@ class _Events:
         is_empty = request.method == "HEAD" or not has_body(response.status)
         while (event := await self._events.get()) is not None:
             chunk, gate = event
-            if not is_empty:
+            if not (is_empty or self._gone):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 self.sent_bytes += len(chunk)
             if gate is not None:
                 gate.release(len(chunk))
 
-    async def _notice_leaving(self, receive: Receive) -> None:
+    async def _notice_leaving(self, request: Request, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         self._app.left()
         self._leave()
+        self._give_up(request)
+
+    def _give_up(self, request: Request) -> None:
+        request.disconnected = True
+        self._app.abandon(request)
 
     def _leave(self) -> None:
         """Tell a stream's producer that nobody reads any more."""

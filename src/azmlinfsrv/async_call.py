@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 from azmlinfsrv import outputs
-from azmlinfsrv.errors import RunTimeoutError
+from azmlinfsrv.errors import CallerTimeoutError, RunTimeoutError
 
 
 class OddEndError(Exception):
@@ -23,19 +25,34 @@ class OddEndError(Exception):
         self.error = error
 
 
-async def call_async(function: Callable[..., Any], arguments: dict[str, Any], timeout_ms: int) -> Any:
+async def call_async(
+    function: Callable[..., Any], arguments: dict[str, Any], timeout_ms: int, until: float = 0.0
+) -> Any:
     """Return what the function returns; of an async generator, the first item and the rest.
 
+    Where the calling task is cancelled, so is the function, which may clean up and decide how it ends.
+
+    Args:
+        function: the function.
+        arguments: its keyword arguments.
+        timeout_ms: how long it may take; 0 is any time.
+        until: `time.perf_counter` until which its caller waits; 0 where that is not known.
+
     Raises:
-        RunTimeoutError: it did not return in time, and was cancelled.
+        RunTimeoutError: it did not return in time, and was cancelled; a `CallerTimeoutError` at the caller's deadline.
         OddEndError: it exited, or was cancelled by its own doing.
+        asyncio.CancelledError: the calling task was cancelled, and so it was.
     """
+    own_end = time.perf_counter() + timeout_ms / 1000 if timeout_ms else math.inf
+    end = min(own_end, until or math.inf)
     task = asyncio.ensure_future(_result(function, arguments))
     try:
-        done, _ = await asyncio.wait({task}, timeout=timeout_ms / 1000 if timeout_ms else None)
+        done, _ = await asyncio.wait({task}, timeout=_left_s(end))
     except asyncio.CancelledError:
         task.cancel()
-        raise
+        done, _ = await asyncio.wait({task}, timeout=_left_s(own_end))
+        if not done or task.cancelled():
+            raise
     if done:
         try:
             return task.result()
@@ -43,7 +60,12 @@ async def call_async(function: Callable[..., Any], arguments: dict[str, Any], ti
             raise OddEndError(error) from error
     task.cancel()
     await asyncio.wait({task}, timeout=1)
-    raise RunTimeoutError(timeout_ms)
+    raise (RunTimeoutError if end == own_end else CallerTimeoutError)(timeout_ms)
+
+
+def _left_s(end: float) -> float | None:
+    """Return how long to wait, as asyncio wants it: None is for ever."""
+    return None if end == math.inf else max(0.0, end - time.perf_counter())
 
 
 async def _result(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import queue
 import threading
 import time
@@ -41,19 +42,20 @@ class BatchRunner(Runner):
         self._batches = batches
         self.company = Company(limits.max_wait_ms / 1000)
         self._line: Line[Member] = Line(limits.max_batch_size)
-        self._raw: deque[Job] = deque()
+        self._raw: deque[Request] = deque()
         self._turn = threading.Lock()
         self._is_stopping = False
+        self._seen_drops = 0
 
-    def _pass_on(self, jobs: list[Job]) -> None:
-        """Queue jobs together: what arrived together is there together."""
-        self._jobs.put(jobs)
+    def _pass_on(self, requests: list[Request]) -> None:
+        """Queue requests together: what arrived together is there together."""
+        self._jobs.put(requests)
 
     def _work(self, deadline: Deadline) -> None:
         while (batch := self._gather(deadline)) is not None:
             self._score(batch, deadline)
+            deadline.until, deadline.jobs = math.inf, ()
             del batch  # a large body must not live on
-            deadline.held = deadline.jobs = ()
 
     def _gather(self, deadline: Deadline) -> list[Member] | None:
         """Return the next batch, once there is one; None once the runner stops and nothing is left."""
@@ -70,9 +72,17 @@ class BatchRunner(Runner):
                 patience_s = 0.0
                 if not (line.is_full or self._is_stopping):
                     patience_s = self.company.patience_s(time.perf_counter(), len(line))
-                if not patience_s:
-                    return line.take()
-                self._receive(patience_s)
+                if patience_s:
+                    self._receive(patience_s)
+                elif batch := self._take_all(line.take(), deadline):
+                    return batch
+
+    def _take_all(self, members: list[Member], deadline: Deadline) -> list[Member]:
+        """Take those who still wait; their call ends when the last of their callers has left."""
+        batch = [member for member in members if self._take(member.request, None) is not None]
+        until = [member.request.deadline for member in batch]
+        deadline.until = max(until) if until and all(until) else math.inf
+        return batch
 
     def _receive(self, timeout_s: float | None) -> None:
         """Take all that is in the queue; where there is nothing, wait for it."""
@@ -88,23 +98,28 @@ class BatchRunner(Runner):
             pass
 
     def _admit(self, deadline: Deadline) -> None:
-        """Convert the inputs of as many requests as the next batch can have."""
-        line, raw = self._line, self._raw
+        """Convert the inputs of as many requests as the next batch can have; those who have left are not in it."""
+        line, raw, waiting = self._line, self._raw, self._waiting
+        if self._drops != self._seen_drops:
+            self._seen_drops = self._drops
+            line.keep(lambda member: member.request in waiting)
         deadline.blocks_all = True  # whose turn it is holds the others up
         while raw and not line.is_full:
-            request, done = raw.popleft()
+            request = raw.popleft()
+            done = waiting.get(request)
+            if done is None:
+                continue
             deadline.jobs = ((request, done),)
             self._enter(request)
+            deadline.until = request.deadline or math.inf
             member = self._batches.admit(request, done, deadline.call)
+            deadline.until = math.inf
             if isinstance(member, Member):
                 line.add(member)
-            else:
+            elif self._take(request, None) is not None:
                 request.taken = time.perf_counter()
                 self.completions.post(self._complete, request, member, done)
         deadline.blocks_all, deadline.jobs = False, ()
-
-    def _unanswered(self) -> list[Job]:
-        return [*super()._unanswered(), *self._raw, *_jobs(self._line)]
 
     def _enter(self, request: Request) -> None:
         capture.enter_request(request.ids.request_id)
@@ -114,7 +129,7 @@ class BatchRunner(Runner):
     def _score(self, batch: list[Member], deadline: Deadline) -> None:
         metrics, count, rows = self.metrics, len(batch), sum(member.rows for member in batch)
         taken = time.perf_counter()
-        deadline.held = _jobs(batch)
+        deadline.jobs = _jobs(batch)
         for member in batch:
             member.request.taken = taken
         if count > 1 and logger.isEnabledFor(logging.DEBUG):
@@ -137,7 +152,7 @@ class BatchRunner(Runner):
         with self._turn:
             self._receive(0)
             waiting = [member.request.received for member in self._line]
-            waiting += [request.received for request, _ in self._raw]
+            waiting += [request.received for request in self._raw]
             run_s = batch[0].request.run_s
             self.company.ended(time.perf_counter(), taken + run_s, run_s, count, waiting)
 

@@ -162,6 +162,14 @@ class Line(Generic[_Member]):
                 self._rows += member.rows
         self._members.append(member)
 
+    def keep(self, wanted: Callable[[_Member], bool]) -> None:
+        """Let those go who are not wanted any more, so that their places are free."""
+        if not all(map(wanted, self._members)):
+            members, self._members = self._members, deque()
+            self._rows, self._crowded = 0, False
+            for member in filter(wanted, members):
+                self.add(member)
+
     def take(self) -> list[_Member]:
         """Return the next batch, at least one member, whose places are free now."""
         members, self._members = self._members, deque()

@@ -333,8 +333,10 @@ def make_app(
 
         access = make_access(settings)
     app = create_app(loaded.swagger, submit, cors, version, log, docs, metrics, loaded.observer, access)
+    app.abandon = runner.abandon
     if metrics is not None:
         runner.metrics = metrics
+        runner.admission.count = metrics.refused
         metrics.serve(app.paths, runner.slots, loaded.init_s, runner.max_batch_size)
     return app
 
@@ -352,7 +354,8 @@ def _recorded(submit: Submit, record: Callable[[Request, Response], None]) -> Su
     def submit_recorded(request: Request, done: Callable[[Request, Response], None]) -> None:
         def answered(request: Request, response: Response) -> None:
             done(request, response)
-            record(request, response)
+            if not request.dropped:
+                record(request, response)
 
         submit(request, answered)
 

@@ -20,7 +20,7 @@ class Completions:
     """
 
     def __init__(self) -> None:
-        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._call_soon: CallSoon | None = None
         self._awake = False
 
@@ -28,7 +28,7 @@ class Completions:
         """Say how the I/O loop is woken, or None when it is gone."""
         self._call_soon = call_soon_threadsafe
 
-    def post(self, function: Callable[..., None], *arguments: Any) -> None:
+    def post(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have a function called on the I/O thread; called on any thread."""
         self._calls.append((function, arguments))
         call_soon = self._call_soon

@@ -8,6 +8,7 @@ A call that has not ended soon after is given up: its requests get their answer,
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
-from azmlinfsrv.errors import RunTimeoutError, ScoringInterrupt
+from azmlinfsrv.errors import CallerTimeoutError, RunTimeoutError, ScoringInterrupt
 from azmlinfsrv.messages import Request, Response
 
 # Ignored by default, so a late one does no harm; not used by gunicorn, asyncio or users' timers (SIGALRM).
@@ -60,18 +61,18 @@ class Deadline:
         give_up: answers the requests of a call that does not end at its deadline, on the I/O thread; or None.
 
     Attributes:
-        timeout_ms: how long a call may take now.
         jobs: the requests that the calls are made for; set by the scoring thread.
-        held: all requests that the scoring thread has taken; set by it.
         blocks_all: whether other threads cannot go on before the call has ended; set by the scoring thread.
+        until: `time.perf_counter` at which the call that comes or runs is too late, however short it is: its caller
+            waits no longer. Infinite where that is not known; set on the thread that calls.
     """
 
     def __init__(self, timeout_ms: int, by_signal: bool, give_up: GiveUp | None = None) -> None:
-        self.limit(timeout_ms)
-        self._usual_s = self._timeout_s
+        self.timeout_ms = timeout_ms
+        self.until = math.inf
+        self._timeout_s = timeout_ms / 1000 if timeout_ms else math.inf
         self._give_up = give_up
         self.jobs: Sequence[Job] = ()
-        self.held: Sequence[Job] = ()
         self.blocks_all = False
         self._by_signal = by_signal and _SIGNAL is not None
         self._set_exception = _nothing if self._by_signal else _exception_setter()
@@ -81,11 +82,6 @@ class Deadline:
         self._started: float | None = None
         self._expired = self._raised = self._given_up = -1
         self._given_up_at = 0.0
-
-    def limit(self, timeout_ms: int) -> None:
-        """Give the next calls this time, in milliseconds; called by the scoring thread between calls."""
-        self.timeout_ms = timeout_ms
-        self._timeout_s = timeout_ms / 1000 if timeout_ms else float("inf")
 
     def install(self) -> Callable[[], None]:
         """Take over the calling thread; returns the function that undoes it."""
@@ -104,7 +100,7 @@ class Deadline:
         """Return what the function returns.
 
         Raises:
-            RunTimeoutError: it was interrupted at the deadline.
+            RunTimeoutError: it was interrupted at the deadline; a `CallerTimeoutError` at the caller's.
         """
         try:
             try:
@@ -118,7 +114,8 @@ class Deadline:
                     self._finish()
         except ScoringInterrupt as interrupt:
             self._started = None
-            raise RunTimeoutError(self.timeout_ms) from interrupt
+            late = CallerTimeoutError if time.perf_counter() >= self.until else RunTimeoutError
+            raise late(self.timeout_ms) from interrupt
 
     def check(self, now: float) -> float:
         """Interrupt the call if it is too late, and give it up if that was of no use; called on the I/O thread.
@@ -130,10 +127,10 @@ class Deadline:
             After how many seconds to check again.
         """
         with self._lock:
-            call, started, jobs = self._call, self._started, self.jobs
+            call, started, until, jobs = self._call, self._started, self.until, self.jobs
             if started is None or started != self._started:
-                return self._usual_s
-            late_s = now - started - self._timeout_s
+                return min(self._timeout_s, max(until - now, _RESEND_S))
+            late_s = now - min(started + self._timeout_s, until)
             if late_s < 0:
                 return -late_s
             # The call may swallow the interrupt or be stuck in native code: it is sent again.
@@ -144,8 +141,9 @@ class Deadline:
                 return again_s
             if late_s < GIVE_UP_S:
                 return min(again_s, GIVE_UP_S - late_s)
-            self._given_up, self._given_up_at = call, now
-        error = RunTimeoutError(self.timeout_ms)
+            # A caller's own deadline ends its waiting, but says nothing of how long a call may take to come back.
+            self._given_up, self._given_up_at = call, max(now, started + self._timeout_s + GIVE_UP_S)
+        error = (CallerTimeoutError if until < started + self._timeout_s else RunTimeoutError)(self.timeout_ms)
         error.__cause__ = self._interrupt_here()
         self._give_up(jobs, error, now - started)
         return again_s

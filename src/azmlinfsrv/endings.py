@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from azmlinfsrv.admission import Admission
 from azmlinfsrv.deadline import Deadline, Done, Job, LateCall
 from azmlinfsrv.errors import RunTimeoutError
 from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.scorer import Scorer
-from azmlinfsrv.telemetry.metrics import WorkerMetrics
+from azmlinfsrv.telemetry.metrics import STREAMING, WorkerMetrics
+
+Drain = Callable[[], None]
+
+
+def nothing(*_: Any) -> None:
+    """Do nothing."""
 
 
 def next_chunk(stream: Iterator[bytes]) -> bytes | None:
@@ -31,14 +37,17 @@ class Endings:
         streaming: requests whose streamed answer has begun and not ended.
         refusal: makes the answer of every request from now on; None: they are scored.
         metrics: counts calls and streams, or None.
+        admission: says whether one more request is taken.
     """
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
-        self._jobs: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[list[Request] | None] = queue.SimpleQueue()
+        self._waiting: dict[Request, Done] = {}
         self._deadlines: list[Deadline] = []
-        self._pending = 0
-        self._changed: Callable[[], object] = _nothing
+        self._drops = 0
+        self.admission = Admission()
+        self._changed: Callable[[], object] = nothing
         self.streaming: set[Request] = set()
         self.refusal: Callable[[], Response] | None = None
         self.metrics: WorkerMetrics | None = None
@@ -58,6 +67,7 @@ class Endings:
             elapsed_s: how long the call has lasted.
         """
         for request, done in jobs:
+            self._waiting.pop(request, None)  # it may wait for its batch still
             if request in self.streaming:
                 self._scorer.failure(request, error)
                 self._abort(request)
@@ -74,25 +84,35 @@ class Endings:
         return [late for deadline in tuple(self._deadlines) if (late := deadline.late_call(now)) is not None]
 
     def refuse(self, refusal: Callable[[], Response]) -> None:
-        """Give every request that has no answer this one, and those that come."""
+        """Give every request that has no answer this one, and those that come; streams are broken off."""
         self.refusal = refusal
-        self.refuse_all(self._unanswered())
-
-    def refuse_all(self, jobs: Iterable[Job]) -> None:
-        """Refuse these requests; streams are broken off."""
-        for request, done in jobs:
+        self.refuse_waiting()
+        for request, done in self._working():
             if request in self.streaming:
                 self._abort(request)
-            elif not request.answered and self.refusal is not None:
-                self._complete(request, self.refusal(), done)
+            elif not request.answered:
+                self._complete(request, refusal(), done)
 
-    def _unanswered(self) -> list[Job]:
-        """Return the requests that wait or are worked on, some of them perhaps answered."""
-        jobs = [job for deadline in tuple(self._deadlines) for job in deadline.held]
-        with contextlib.suppress(queue.Empty):
-            while True:
-                jobs += self._jobs.get_nowait() or ()
-        return jobs
+    def refuse_waiting(self) -> None:
+        """Refuse the requests that wait."""
+        for request in list(self._waiting):
+            done = self._waiting.pop(request, None)
+            if done is not None and self.refusal is not None:
+                self._dropped(request)
+                done(request, self.refusal())
+
+    def _dropped(self, request: Request) -> None:
+        """Count a request as no longer pending that has not been scored."""
+        request.dropped = True
+        self._drops += 1
+        self.admission.release(request)
+        self._changed()
+        if self.metrics is not None:
+            self.metrics.submitted(-1)
+
+    def _working(self) -> list[Job]:
+        """Return the requests that are worked on, some of them perhaps answered."""
+        return [job for deadline in tuple(self._deadlines) for job in deadline.jobs]
 
     # -- streams -------------------------------------------------------------------------------------------------
 
@@ -108,6 +128,8 @@ class Endings:
 
     def _abort(self, request: Request) -> None:
         if self._stream_ended(request):
+            if request.disconnected and self.metrics is not None:
+                self.metrics.abandoned(STREAMING)
             request.is_aborted = True
             request.reply.abort()
 
@@ -116,12 +138,8 @@ class Endings:
         if request not in self.streaming:
             return False
         self.streaming.remove(request)
-        self._pending -= 1
+        self.admission.release(request)
         self._changed()
         if self.metrics is not None:
             self.metrics.stream_ended()
         return True
-
-
-def _nothing(*_: Any) -> None:
-    pass

@@ -20,11 +20,15 @@
     │   │   └── HeaderTooLongError   431
     │   ├── SwaggerVersionError      404
     │   ├── WorkerStuckError         503
+    │   ├── OverloadError            429 or 503: there is too much to do
+    │   ├── LateError                504: the caller's deadline passed before its turn
+    │   ├── ClientLeftError          499: nobody is there for the answer
     │   └── ProtocolError            4xx or 5xx, and the connection is closed
     │       └── UnauthorizedError    401; the connection is closed only where a body was to come
     └── RunError                     500, run() was called and failed
         ├── RunFailedError           run() raised
         └── RunTimeoutError          the deadline passed
+            └── CallerTimeoutError   504: the caller's deadline passed
     ScoringInterrupt                 BaseException: ends run() at its deadline
     StopServing                      BaseException: ends run() because the worker must stop at once
 
@@ -50,11 +54,13 @@ class ServerError(Exception):
         message: text of the JSON answer ``{"message": …}``.
         run_function_failed: value of the ``x-ms-run-function-failed`` header.
         headers: fields that its answer has besides.
+        retry_after_s: value of the ``Retry-After`` header; 0 leaves it out.
     """
 
     status: int = 500
     run_function_failed: bool = False
     headers: tuple[tuple[str, str], ...] = ()
+    retry_after_s: int = 0
 
     def __init__(self, message: str = INTERNAL) -> None:
         super().__init__(message)
@@ -172,6 +178,38 @@ class WorkerStuckError(RequestError):
         super().__init__(message)
 
 
+class OverloadError(RequestError):
+    """There is too much to do for one more request, or it has waited for too long.
+
+    Attributes:
+        reason: which limit it was, a word for metrics and log.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class LateError(RequestError):
+    """The caller's deadline passed while its request waited: ``run()`` was not called."""
+
+    status = 504
+
+    def __init__(self, message: str = "The deadline of the request passed before it could be scored") -> None:
+        super().__init__(message)
+
+
+class ClientLeftError(RequestError):
+    """The client left while its request waited or an ``async def run()`` worked; the status is nginx's."""
+
+    status = 499
+
+    def __init__(self, message: str = "The client closed its side of the connection") -> None:
+        super().__init__(message)
+
+
 class ProtocolError(RequestError):
     """The bytes of the request are not HTTP/1.1 that the server accepts (RFC 9112), or exceed a limit."""
 
@@ -209,9 +247,18 @@ class RunFailedError(RunError):
 class RunTimeoutError(RunError):
     """``run()`` did not return within SCORING_TIMEOUT_MS."""
 
-    def __init__(self, timeout_ms: int) -> None:
-        super().__init__(f"Scoring timeout after {timeout_ms} ms")
+    def __init__(self, timeout_ms: int, message: str = "") -> None:
+        super().__init__(message or f"Scoring timeout after {timeout_ms} ms")
         self.timeout_ms = timeout_ms
+
+
+class CallerTimeoutError(RunTimeoutError):
+    """``run()`` did not return before the deadline that its caller had given."""
+
+    status = 504
+
+    def __init__(self, timeout_ms: int) -> None:
+        super().__init__(timeout_ms, "The deadline of the request passed while it was scored")
 
 
 class ScoringInterrupt(BaseException):

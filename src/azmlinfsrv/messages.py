@@ -23,7 +23,8 @@ class Request:
         path: path of the target, percent-decoded.
         query: query of the target as received, without ``?``.
         headers: lower-case name to value; repeated fields are joined by commas (RFC 9110, 5.2).
-        body: content, decoded from its transfer coding.
+        body: content, decoded from its transfer coding; on a scoring thread also from its content coding.
+        body_bytes: length of the body as it was sent.
         version: ``1.1`` or ``1.0``.
         client: address and port of the peer.
         scheme: ``http`` or ``https``.
@@ -40,13 +41,18 @@ class Request:
         taken: `time.perf_counter` when a scoring thread took it from the queue; 0 where it did not, or nobody measures.
         run_s: how long ``run()`` took, failed or not; 0 where it was not called, or another of its batch has it.
         timed_out: whether ``run()`` took too long.
+        deadline: `time.perf_counter` until which its caller waits; 0 where it said nothing.
+        dropped: whether it was answered without having had its turn.
     """
 
     __slots__ = (
         "answered",
         "body",
+        "body_bytes",
         "client",
+        "deadline",
         "disconnected",
+        "dropped",
         "headers",
         "ids",
         "is_aborted",
@@ -87,6 +93,7 @@ class Request:
         self.query = query
         self.headers = headers
         self.body = body
+        self.body_bytes = len(body)
         self.version = version
         self.client = client
         self.scheme = scheme
@@ -99,8 +106,8 @@ class Request:
         self.disconnected = False
         self.is_aborted = False
         self.response: Response | None = None
-        self.taken = self.run_s = 0.0
-        self.timed_out = self.answered = False
+        self.taken = self.run_s = self.deadline = 0.0
+        self.timed_out = self.answered = self.dropped = False
 
     def header(self, name: bytes) -> str:
         """Return the value of a header (lower-case name), or "" where it is absent."""

@@ -39,6 +39,8 @@ def error_response(error: ServerError) -> Response:
         content["errors"] = error.errors
     response = json_response(error.status, codec.dumps(content), error.run_function_failed)
     response.headers += error.headers
+    if error.retry_after_s:
+        response.headers.append(("Retry-After", str(error.retry_after_s)))
     return response
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Any
 
 from azmlinfsrv.deadline import GIVE_UP_S, Done, GiveUp, Job, LateCall
-from azmlinfsrv.errors import RunTimeoutError
+from azmlinfsrv.errors import CallerTimeoutError, RunTimeoutError
 from azmlinfsrv.messages import Request
 
 _LONGEST_WAIT_S = 3600.0
@@ -19,7 +20,7 @@ class Overdue:
 
     Args:
         timeout_ms: how long a call may take; 0 is any time.
-        give_up: answers the requests of a call that does not end at its deadline.
+        give_up: answers the requests of a call that does not end at its deadline, its own or its caller's.
 
     Attributes:
         thread: id of the event loop's thread.
@@ -30,6 +31,7 @@ class Overdue:
         self._give_up = give_up
         self._calls: dict[Request, tuple[Done, float, asyncio.Task[None] | None]] = {}
         self._given_up: dict[Request, None] = {}
+        self._late: dict[Request, None] = {}
         self._asked_at: float | None = None
         self._questions = 0
         self.thread = 0
@@ -49,6 +51,7 @@ class Overdue:
         """Note that the call has ended."""
         self._calls.pop(request, None)
         self._given_up.pop(request, None)
+        self._late.pop(request, None)
 
     def jobs(self) -> list[Job]:
         """Return the requests whose calls go on."""
@@ -61,39 +64,45 @@ class Overdue:
             now: `time.perf_counter`.
             loop: the event loop of the calls.
         """
-        if not self._timeout_ms:
-            return _LONGEST_WAIT_S
-        allowed_s = self._timeout_ms / 1000 + GIVE_UP_S
-        again_s = allowed_s
+        allowed_s = self._timeout_ms / 1000 + GIVE_UP_S if self._timeout_ms else math.inf
+        again_s = min(allowed_s, _LONGEST_WAIT_S)
         for request, (done, began, task) in list(self._calls.items()):
-            left_s = began + allowed_s - now
-            if left_s > 0:
-                again_s = min(again_s, left_s)
-            elif request not in self._given_up:
+            end = began + allowed_s
+            caller_end = request.deadline + GIVE_UP_S if request.deadline else math.inf
+            if min(end, caller_end) <= now and request not in self._given_up:
                 self._given_up[request] = None
-                self._give_up(((request, done),), RunTimeoutError(self._timeout_ms), now - began)
-                self._ask(now, loop, task)
+                error = (CallerTimeoutError if caller_end <= now else RunTimeoutError)(self._timeout_ms)
+                self._give_up(((request, done),), error, now - began)
+                _cancel(loop, task)
+            if end <= now and request not in self._late:
+                self._late[request] = None
+                self._ask(now, loop)
+            again_s = min([again_s, *(at - now for at in (end, caller_end) if at > now)])
         return again_s
 
     def late_calls(self, now: float) -> list[LateCall]:
         """Return what holds the loop up: nothing else can go on in it."""
-        asked_at, requests = self._asked_at, tuple(self._given_up)
+        asked_at, requests = self._asked_at, tuple(self._late)
         if asked_at is None:
             return []
         return [LateCall(self._questions, now - asked_at, self.thread, requests, blocks_all=True)]
 
-    def _ask(self, now: float, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None] | None) -> None:
+    def _ask(self, now: float, loop: asyncio.AbstractEventLoop) -> None:
         """See whether the loop goes on."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
             if self._asked_at is None:
                 self._asked_at = now
                 self._questions += 1
                 loop.call_soon_threadsafe(self._respond)
-            if task is not None:
-                loop.call_soon_threadsafe(task.cancel)
 
     def _respond(self) -> None:
         self._asked_at = None
+
+
+def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
+            loop.call_soon_threadsafe(task.cancel)
 
 
 def watched_call(

@@ -147,10 +147,6 @@ class RequestParser:
             except httptools.HttpParserError as error:
                 raise self._error or ProtocolError(_INVALID) from error
 
-    def abandon(self) -> None:
-        """Take no more of the request that is being received."""
-        self.receiving, self.is_abandoned = False, True
-
     def _refused_method(self, data: bytes) -> ProtocolError:
         """Return the error for a method that llhttp does not know, and keep what the request line says."""
         line = _REQUEST_LINE.match(data)
@@ -176,6 +172,18 @@ class RequestParser:
             self._scheme,
             self._server,
         )
+
+    def give_up(self) -> Request:
+        """Return a request of what is known of one that is refused, without its body, whose memory is free then."""
+        self.receiving, self.is_abandoned = False, True
+        self._body = []
+        return self.known()
+
+    @property
+    def body_bytes(self) -> tuple[int, int]:
+        """How many bytes of the body have arrived, and how many the client said; 0 where it did not."""
+        declared = self._headers.get(b"content-length", b"0").partition(b",")[0] if self.in_body else b"0"
+        return self._body_bytes, int(declared)
 
     def _forwarded_client(self) -> tuple[str, int]:
         """Return the address that nginx has added behind those that the client may have made up."""

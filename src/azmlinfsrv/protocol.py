@@ -10,13 +10,11 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from azmlinfsrv import wire
-from azmlinfsrv.app import Application
-from azmlinfsrv.errors import ProtocolError
-from azmlinfsrv.logs import LineClock
+from azmlinfsrv.connections import ConnectionSet
+from azmlinfsrv.errors import OverloadError, ProtocolError, RequestError
 from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.parser import RequestParser
 from azmlinfsrv.sockets import is_internal_peer
@@ -24,80 +22,18 @@ from azmlinfsrv.sockets import is_internal_peer
 _LINGER_S = 5.0
 _LINGER_BYTES = 1024 * 1024 * 1024
 _COPY_BYTES = 64 * 1024
+# What the log says of a request whose client left before its answer, as nginx does.
+CLIENT_LEFT = 499
 # Has nginx pass each chunk on as it comes; nginx keeps the header to itself.
 _UNBUFFERED = ("X-Accel-Buffering", "no")
 
 
-class Connections:
-    """What the connections of a worker share.
-
-    Attributes:
-        app: answers requests.
-        limits: sizes and times.
-        clock: gives the Date of answers.
-        now: clock of the timeouts, in seconds.
-        open: the connections.
-        changed: called when there is one more or one less, or None.
-        closing: whether answers close their connection, because the worker is stopping.
-        scheme: ``http`` or ``https``.
-        behind_nginx: whether connections are those of our own nginx.
-    """
-
-    def __init__(
-        self,
-        app: Application,
-        limits: wire.Limits,
-        clock: LineClock,
-        now: Callable[[], float],
-        scheme: str = "http",
-        behind_nginx: bool = False,
-    ) -> None:
-        self.app = app
-        self.limits = limits
-        self.clock = clock
-        self.now = now
-        self.open: set[HttpProtocol] = set()
-        self.changed: Callable[[], object] | None = None
-        self.closing = False
-        self.scheme = scheme
-        self.behind_nginx = behind_nginx
+class Connections(ConnectionSet):
+    """Makes the connections of a worker, which share what it holds."""
 
     def __call__(self) -> HttpProtocol:
         """Return the protocol of a new connection."""
         return HttpProtocol(self)
-
-    def add(self, connection: HttpProtocol) -> None:
-        """Note a connection that was made."""
-        self.open.add(connection)
-        if self.changed is not None:
-            self.changed()
-
-    def remove(self, connection: HttpProtocol) -> None:
-        """Forget a connection that has ended."""
-        self.open.discard(connection)
-        if self.changed is not None:
-            self.changed()
-
-    def check_timeouts(self) -> None:
-        """Close the connections that have taken too long."""
-        now = self.now()
-        for connection in tuple(self.open):
-            connection.check_timeout(now)
-
-    def close_idle(self, since: float = math.inf) -> None:
-        """Close the connections that have no request in progress, and the others after their answer.
-
-        Args:
-            since: only those on which nothing has come or gone since then.
-        """
-        self.closing = True
-        for connection in tuple(self.open):
-            connection.close_if_idle(since)
-
-    def abort_all(self) -> None:
-        """Break every connection off."""
-        for connection in tuple(self.open):
-            connection.abort_connection()
 
 
 def _address(name: Any) -> tuple[str, int]:
@@ -118,11 +54,12 @@ class HttpProtocol(asyncio.Protocol):
         # The request that is being answered, and those that wait behind it, each with whether to keep alive.
         self._current: Request | None = None
         self._keep_alive = True
-        self._waiting: deque[tuple[Request, bool, ProtocolError | None]] = deque()
+        self._waiting: deque[tuple[Request, bool, RequestError | None]] = deque()
         self._last_received = False
         self._starting = False
         self._half_closed = False
         self._owes_continue = False
+        self._held_bytes = 0
         # The answer that is being sent.
         self._gate: Gate | None = None
         self._status = self._sent_bytes = 0
@@ -147,18 +84,18 @@ class HttpProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell a stream's producer that nobody reads any more."""
         self._shared.remove(self)
+        self._transport = None
+        self._let_go()
         for request, _, _ in self._waiting:
             request.disconnected = True
         self._waiting.clear()
-        if self._current is not None:
-            self._current.disconnected = True
-            if not self._half_closed:
-                self._shared.app.left()
+        if self._current is not None and not self._half_closed:
+            self._shared.app.left()
         for gate, count in self._unreleased:
             gate.release(count)
         if self._gate is not None:
             self._gate.close()
-        self._transport = None
+        self._give_up()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and answer what it cannot accept."""
@@ -171,7 +108,10 @@ class HttpProtocol(asyncio.Protocol):
         self._touched = self._shared.now()
         try:
             self._parser.feed(data)
-        except ProtocolError as error:
+            if self._parser.receiving:
+                self._hold()
+                self._continue()
+        except (ProtocolError, OverloadError) as error:
             self._reject(error)
         if self._parser.begun:
             self._began = self._touched
@@ -185,6 +125,7 @@ class HttpProtocol(asyncio.Protocol):
             self._shared.app.left()
         if self._parser.receiving and not self._last_received:
             self._reject(ProtocolError("The request ended before it was complete"))
+        self._check_half_closed(self._shared.now())
         return self._current is not None and self._transport.can_write_eof()  # TLS has no half-closed connections
 
     def pause_writing(self) -> None:
@@ -205,6 +146,8 @@ class HttpProtocol(asyncio.Protocol):
     def _deliver(self, request: Request, keep_alive: bool) -> None:
         """Answer a request that is complete, or have it wait for the ones before it."""
         self._owes_continue = False
+        if self._held_bytes:
+            self._let_go()
         self._last_received = not keep_alive
         if self._current is None and not self._waiting:
             self._start(request, keep_alive, None)
@@ -212,14 +155,34 @@ class HttpProtocol(asyncio.Protocol):
             self._waiting.append((request, keep_alive, None))
 
     def _expected(self) -> None:
-        """Have the client send the body, unless answers to earlier requests are still to come."""
-        if self._current is None:
-            self._transport.write(wire.CONTINUE)
-        else:
-            self._owes_continue = True
+        """Have the client send the body, once that is known to be taken and earlier requests are answered."""
+        self._owes_continue = True
 
-    def _start(self, request: Request, keep_alive: bool, error: ProtocolError | None) -> None:
+    def _continue(self) -> None:
+        if self._owes_continue and self._current is None:
+            self._owes_continue = False
+            self._transport.write(wire.CONTINUE)
+
+    def _hold(self) -> None:
+        """Count what has arrived of a body that is not whole.
+
+        Raises:
+            OverloadError: there is no room for it.
+        """
+        admission = self._shared.admission
+        if admission is not None and self._parser.in_body:
+            held, self._held_bytes = self._held_bytes, 0
+            self._held_bytes = admission.arriving(held, *self._parser.body_bytes)
+
+    def _let_go(self) -> None:
+        """Count a body no longer as arriving: it is whole, or will never be."""
+        held, self._held_bytes = self._held_bytes, 0
+        if self._shared.admission is not None:
+            self._shared.admission.held_bytes -= held
+
+    def _start(self, request: Request, keep_alive: bool, error: RequestError | None) -> None:
         self._current = request
+        self._status = 0
         self._keep_alive = keep_alive and error is None
         if error is None:
             self._shared.app.handle(request, self)
@@ -237,13 +200,13 @@ class HttpProtocol(asyncio.Protocol):
         if not self._waiting and self._transport is not None and self._lingering_since is None:
             self._transport.resume_reading()
 
-    def _reject(self, error: ProtocolError) -> None:
+    def _reject(self, error: RequestError) -> None:
         """Answer an error once the requests before it are answered, and take no more."""
         if self._last_received:
             return
+        self._let_go()
         self._last_received = True
-        request = self._parser.known()
-        self._parser.abandon()
+        request = self._parser.give_up()
         if self._current is None:
             self._start(request, False, error)
         else:
@@ -256,6 +219,7 @@ class HttpProtocol(asyncio.Protocol):
         request, transport = self._current, self._transport
         self._status, self._sent_bytes = response.status, 0
         if request is None or transport is None:
+            self._status = CLIENT_LEFT
             if response.stream is None:
                 self._finish()
             return
@@ -330,9 +294,8 @@ class HttpProtocol(asyncio.Protocol):
         if self._keep_alive:
             if self._waiting:
                 self._next()
-            elif self._owes_continue:
-                self._owes_continue = False
-                self._transport.write(wire.CONTINUE)
+            else:
+                self._continue()
             return
         self._waiting.clear()
         self._last_received = True
@@ -376,7 +339,7 @@ class HttpProtocol(asyncio.Protocol):
             if now - self._lingering_since > _LINGER_S:
                 self.abort_connection()
         elif self._current is not None:
-            return
+            self._check_half_closed(now)
         elif self._parser.receiving:
             self._check_arrival(now)
         elif now - self._touched > self._limits.keep_alive_s:
@@ -398,3 +361,18 @@ class HttpProtocol(asyncio.Protocol):
         waited = now - (self._touched if in_body else self._began)
         if waited > (limits.body_s if in_body else limits.header_s) or now - self._began > limits.request_s:
             self._reject(ProtocolError("The request took too long to arrive", 408))
+
+    def _check_half_closed(self, now: float) -> None:
+        """Take a client to have left that has ended its side, once nothing has come or gone for a while."""
+        if self._half_closed and now - self._touched >= self._shared.half_close_s:
+            if self._status:
+                self.abort_connection()  # within a stream
+            else:
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """Drop the request that is being answered, if that is possible: nobody waits for it."""
+        request = self._current
+        if request is not None and not request.disconnected:
+            request.disconnected = True
+            self._shared.app.abandon(request)

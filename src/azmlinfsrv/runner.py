@@ -1,42 +1,40 @@
-"""The queue between the I/O thread and the user's code, and the three ways to call it.
+"""The queue between the I/O thread and the user's code, which is called in the main thread or in several.
 
 Jobs go in on the I/O thread, are scored on a scoring thread, and their answers come back to the I/O loop. Waking a
 thread costs more than scoring a small request, so both ways share wake-ups: the jobs that one turn of the I/O loop
 brought go in together, and the answers that are ready come back together.
+
+A request waits for as long as it is a key of one dictionary. Whoever removes it has it, the scoring thread or the I/O
+thread that answers it before its turn: removing is one step of the interpreter.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import logging
+import math
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 from azmlinfsrv import capture
+from azmlinfsrv.admission import COUNTED_BYTES, DEADLINE, Admission, Bounds, CallLater
 from azmlinfsrv.completions import CallSoon, Completions
-from azmlinfsrv.deadline import Deadline, Done, Job, LateCall
-from azmlinfsrv.endings import Endings, next_chunk
-from azmlinfsrv.errors import RunTimeoutError, StopServing
+from azmlinfsrv.deadline import Deadline, Done
+from azmlinfsrv.endings import Drain, Endings, next_chunk, nothing
+from azmlinfsrv.errors import ClientLeftError, LateError, OverloadError, RequestError, RunTimeoutError, StopServing
+from azmlinfsrv.expiry import Expiry
 from azmlinfsrv.messages import ClientGoneError, Gate, Request, Response
-from azmlinfsrv.overdue import Overdue, watched_call
+from azmlinfsrv.outputs import error_response
 from azmlinfsrv.scorer import Call, Scorer
+from azmlinfsrv.telemetry.metrics import WAITING
 
 logger = logging.getLogger("azmlinfsrv")
 
 STREAM_LIMIT_BYTES = 256 * 1024
-_LONGEST_WAIT_S = 3600.0
-
-Drain = Callable[[], None]
-
-
-def _nothing(*_: Any) -> None:
-    pass
+LONGEST_WAIT_S = 3600.0
 
 
 class Runner(Endings):
@@ -61,53 +59,107 @@ class Runner(Endings):
     slots = 1
     max_batch_size = 0
 
-    def __init__(self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing) -> None:
+    def __init__(self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = nothing) -> None:
         super().__init__(scorer)
         self._drain = drain
         self._timeout_ms = timeout_ms
         self._write_timeout_s = write_timeout_ms / 1000
-        self._gathered: list[Job] = []
+        self._gathered: list[Request] = []
+        self._jobs: queue.SimpleQueue[list[Request] | None] = queue.SimpleQueue()
+        self._expiry = Expiry(self._waiting)
+        self._expires, self._deadline_header = False, b""
         self.answered = 0
         self.enough = 0
-        self.on_enough: Callable[[], None] = _nothing
+        self.on_enough: Callable[[], None] = nothing
         self.completions = Completions()
         self.enter: Callable[[Request], Any] | None = None
-        self._call_soon: CallSoon = _nothing
+        self._call_soon: CallSoon = nothing
 
-    def attach(self, call_soon: CallSoon, call_soon_threadsafe: CallSoon) -> None:
+    def limit(self, bounds: Bounds, max_wait_ms: float, deadline_header: str) -> None:
+        """Say how many requests are taken, how long they wait at the most, and which header has a caller's deadline."""
+        self.admission = Admission(bounds, self.slots, self.max_batch_size or 1)
+        self.admission.answered = lambda: self.answered
+        self.admission.waited_s = self._longest_wait_s
+        self._expiry = Expiry(self._waiting, max_wait_ms, deadline_header)
+        self._expires, self._deadline_header = bool(max_wait_ms), self._expiry.header
+        self._expiry.refused = self.admission.refused
+        self._expiry.expired = self._drop
+        self._expiry.check_running = self._check_callers
+
+    def attach(self, call_soon: CallSoon, call_soon_threadsafe: CallSoon, call_later: CallLater | None = None) -> None:
         """Say how the I/O loop calls functions; called before anything is submitted."""
         self._call_soon = call_soon
         self.completions.attach(call_soon_threadsafe)
+        if call_later is not None:
+            self.admission.attach(call_later)
+            self._expiry.attach(call_later)
 
     def on_change(self, changed: Callable[[], object]) -> None:
         """Have a function called on the I/O thread when `pending` has changed."""
         self._changed = changed
 
     def submit(self, request: Request, done: Done) -> None:
-        """Queue a request; `done` gets its response on the I/O thread. Called on the I/O thread."""
-        self._pending += 1
-        self._gathered.append((request, done))
+        """Queue a request; `done` gets its response on the I/O thread. Called on the I/O thread.
+
+        Raises:
+            OverloadError: it is one too many.
+            BadInputError: its caller's deadline is no number.
+        """
+        if self._expires or self._deadline_header in request.headers:
+            self._expiry.expect(request)
+        admission = self.admission
+        if admission.pending >= admission.watched or request.body_bytes > COUNTED_BYTES:
+            admission.check(request)
+        admission.pending += 1
+        self._waiting[request] = done
+        self._gathered.append(request)
         if len(self._gathered) == 1:
             self._call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        """Queue the jobs that have gathered while the I/O loop looked at its connections."""
-        jobs, self._gathered = self._gathered, []
-        if self.refusal is not None:
-            self.refuse_all(jobs)
-            return
+        """Queue the requests that have gathered while the I/O loop looked at its connections."""
+        requests, self._gathered = self._gathered, []
         self._changed()
         if self.metrics is not None:
-            self.metrics.submitted(len(jobs))
-        self._pass_on(jobs)
+            self.metrics.submitted(len(requests))
+        if self.refusal is not None:
+            self.refuse_waiting()
+        else:
+            self._pass_on(requests)
 
-    def _pass_on(self, jobs: list[Job]) -> None:
-        self._jobs.put(jobs)
+    def _pass_on(self, requests: list[Request]) -> None:
+        self._jobs.put(requests)
+
+    def abandon(self, request: Request) -> None:
+        """Drop a request whose client has left, unless ``run()`` has it already; called on the I/O thread."""
+        if self._drop(request, ClientLeftError()) and self.metrics is not None:
+            self.metrics.abandoned(WAITING)
+
+    def _longest_wait_s(self) -> float:
+        """Return how long the request whose turn is next has waited."""
+        try:
+            first = next(iter(self._waiting), None)
+        except RuntimeError:  # a scoring thread took one just now
+            return 0.0
+        return time.perf_counter() - first.received if first is not None else 0.0
+
+    def _drop(self, request: Request, error: RequestError) -> bool:
+        """Answer a request that still waits, whose turn will never come; returns whether it did."""
+        done = self._waiting.pop(request, None)
+        if done is None:
+            return False
+        self._dropped(request)
+        if isinstance(error, OverloadError):
+            self.admission.refused(error)
+        elif isinstance(error, LateError):
+            self.admission.count(DEADLINE)
+        done(request, error_response(error))
+        return True
 
     @property
     def pending(self) -> int:
         """Number of requests that were submitted and whose answers are not complete. Read on the I/O thread."""
-        return self._pending
+        return self.admission.pending
 
     def stop(self) -> None:
         """Make `serve` return once the jobs queued before are done; called on any thread or signal handler."""
@@ -131,13 +183,19 @@ class Runner(Endings):
             After how many seconds to call it again.
         """
         return min(
-            (deadline.check(now) for deadline in self._deadlines), default=self._timeout_ms / 1000 or _LONGEST_WAIT_S
+            (deadline.check(now) for deadline in self._deadlines), default=self._timeout_ms / 1000 or LONGEST_WAIT_S
         )
+
+    def _check_callers(self, now: float) -> float:
+        """See `check_deadlines`, for those of callers; infinite where none of the calls has one."""
+        if all(deadline.until == math.inf for deadline in self._deadlines):
+            return math.inf
+        return self.check_deadlines(now)
 
     def watch_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
         """Check the deadlines on the I/O loop from now on."""
         after_s = self.check_deadlines(time.perf_counter())
-        loop.call_later(min(after_s, _LONGEST_WAIT_S), self.watch_deadlines, loop)
+        loop.call_later(min(after_s, LONGEST_WAIT_S), self.watch_deadlines, loop)
 
     def _serve_here(self) -> None:
         in_main_thread = threading.current_thread() is threading.main_thread()
@@ -152,24 +210,41 @@ class Runner(Endings):
 
     def _work(self, deadline: Deadline) -> None:
         """Score on the calling thread until `stop`, each call within its deadline."""
-        call = deadline.call
-        get, post, drain, enter = self._jobs.get, self.completions.post, self._drain, self.enter
-        score = self._scorer.score if self.metrics is None else self._measured
-        while (jobs := get()) is not None:
-            deadline.held = jobs
-            for job in jobs:
-                deadline.jobs = (job,)
-                request, done = job
+        get, take, post = self._jobs.get, self._waiting.pop, self.completions.post
+        drain, enter = self._drain, self.enter
+        score, call = self._scorer.score if self.metrics is None else self._measured, deadline.call
+        while (requests := get()) is not None:
+            for request in requests:
+                done = take(request, None) if not request.deadline else self._take(request, deadline)
+                if done is None:
+                    continue
+                deadline.jobs = ((request, done),)
                 capture.enter_request(request.ids.request_id)
                 if enter is not None:
                     enter(request)
                 response = score(request, call)
+                if request.deadline:
+                    deadline.until = math.inf
                 post(self._complete, request, response, done)
                 if response.stream is not None:
                     self._pump(request, response.stream, call)
                 drain()
-            deadline.held = deadline.jobs = ()
-            jobs = job = request = done = response = None  # type: ignore[assignment]  # a large body must not live on
+            deadline.jobs = ()
+            requests = request = done = response = None  # type: ignore[assignment]  # a large body must not live on
+
+    def _take(self, request: Request, deadline: Deadline | None) -> Done | None:
+        """Take a request, whose caller's deadline its call has then; None where it waits no longer, or is too late."""
+        if not request.deadline:
+            return self._waiting.pop(request, None)
+        if request.deadline <= time.perf_counter():
+            self.completions.post(self._drop, request, LateError())
+            return None
+        if deadline is not None:
+            deadline.until = request.deadline  # first: the I/O thread watches one or the other
+        done = self._waiting.pop(request, None)
+        if done is None and deadline is not None:
+            deadline.until = math.inf
+        return done
 
     def _measured(self, request: Request, call: Call) -> Response:
         request.taken = time.perf_counter()
@@ -180,10 +255,15 @@ class Runner(Endings):
             return  # it was given up
         request.answered = True
         self.answered += 1
+        if self._expires:
+            self._expiry.pace.answered(bool(self._waiting))
         if self.answered == self.enough:
             self.on_enough()
         if response.stream is None:
-            self._pending -= 1
+            admission = self.admission
+            admission.pending -= 1
+            if request.body_bytes > COUNTED_BYTES:
+                admission.held_bytes -= request.body_bytes
             self._changed()  # before the client has its answer, and may come with the next request
         else:
             self.streaming.add(request)
@@ -224,16 +304,16 @@ class ThreadsRunner(Runner):
     """Scores several requests at a time, in threads; the main thread only waits for the stop."""
 
     def __init__(
-        self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing, *, threads: int
+        self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = nothing, *, threads: int
     ) -> None:
         super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
         self._threads = self.slots = threads
         self._stopped: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-    def _pass_on(self, jobs: list[Job]) -> None:
-        """Queue each job for itself: the threads share them."""
-        for job in jobs:
-            self._jobs.put([job])
+    def _pass_on(self, requests: list[Request]) -> None:
+        """Queue each request for itself: the threads share them."""
+        for request in requests:
+            self._jobs.put([request])
 
     def stop(self) -> None:
         """See `Runner.stop`."""
@@ -257,137 +337,3 @@ class ThreadsRunner(Runner):
             self._jobs.put(None)
         for thread in threads:
             thread.join()
-
-
-class AsyncRunner(Runner):
-    """Calls an ``async def run()``, up to a number of requests at a time, in an asyncio loop in the main thread."""
-
-    def __init__(
-        self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = _nothing, *, limit: int
-    ) -> None:
-        super().__init__(scorer, timeout_ms, write_timeout_ms, drain)
-        self._limit = self.slots = limit
-        self._waiting: deque[Job] = deque()
-        self._overdue = Overdue(timeout_ms, self.give_up)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._stopping = asyncio.Event()
-        self._interrupt: StopServing | None = None
-
-    def _pass_on(self, jobs: list[Job]) -> None:
-        self._waiting += jobs
-        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
-            self._loop.call_soon_threadsafe(self._start_waiting)
-
-    def check_deadlines(self, now: float) -> float:
-        """See `Runner.check_deadlines`."""
-        return self._overdue.check(now, self._loop)
-
-    def late_calls(self, now: float) -> list[LateCall]:
-        """See `Endings.late_calls`."""
-        return self._overdue.late_calls(now)
-
-    def _unanswered(self) -> list[Job]:
-        return [*self._overdue.jobs(), *self._waiting]
-
-    def stop(self) -> None:
-        """See `Runner.stop`."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
-            self._loop.call_soon_threadsafe(self._stopping.set)
-
-    def nudge(self) -> None:
-        """See `Runner.nudge`."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
-            self._loop.call_soon_threadsafe(_nothing)
-
-    def serve(self) -> None:
-        """See `Runner.serve`."""
-        self._overdue.thread = threading.get_ident()
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._until_stopped())
-            if self._interrupt is not None:
-                raise self._interrupt
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            asyncio.set_event_loop(None)
-            self._loop.close()
-
-    async def _until_stopped(self) -> None:
-        await self._stopping.wait()
-        while self._tasks and self._interrupt is None:
-            await asyncio.wait(self._tasks, timeout=_LONGEST_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
-
-    def _start_waiting(self) -> None:
-        while self._waiting and len(self._tasks) < self._limit:
-            task = self._loop.create_task(self._process(*self._waiting.popleft()))
-            self._tasks.add(task)
-            task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._start_waiting()
-
-    async def _process(self, request: Request, done: Done) -> None:
-        capture.enter_request(request.ids.request_id)
-        if self.enter is not None:
-            self.enter(request)
-        if self.metrics is not None:
-            request.taken = time.perf_counter()
-        try:
-            begin = functools.partial(self._begin, request, done)
-            response = await self._scorer.score_async(request, self._timeout_ms, begin)
-            self._overdue.end(request)
-            self.completions.post(self._complete, request, response, done)
-            if isinstance(response.stream, AsyncIterator):
-                await self._pump_async(request, response.stream, done)
-            elif response.stream is not None:
-                call = watched_call(self._overdue, time.perf_counter, request, done)
-                await asyncio.to_thread(self._pump, request, response.stream, call)
-        except StopServing as interrupt:
-            self._interrupt = interrupt
-            self._stopping.set()
-            return
-        self._drain()
-
-    def _begin(self, request: Request, done: Done, task: asyncio.Task[None] | None = None) -> None:
-        self._overdue.begin(request, done, time.perf_counter(), task)
-
-    async def _pump_async(self, request: Request, stream: AsyncIterator[bytes], done: Done) -> None:
-        post, gate = self.completions.post, Gate(STREAM_LIMIT_BYTES, self._write_timeout_s)
-        task = asyncio.current_task()
-        try:
-            self._begin(request, done, task)
-            async for chunk in stream:
-                self._overdue.end(request)
-                await self._take(gate, len(chunk))
-                post(self._write, request, chunk, gate)
-                self._begin(request, done, task)
-            post(self._end, request)
-        except ClientGoneError:
-            post(self._abort, request)
-        except StopServing:
-            raise
-        except BaseException as error:  # noqa: BLE001 - the border to user code, which may exit or be cancelled
-            if not request.timed_out:
-                self._scorer.log_error(error, request)
-            post(self._abort, request)
-        finally:
-            self._overdue.end(request)
-            await self._close_async(stream, request)
-
-    async def _close_async(self, stream: Any, request: Request) -> None:
-        """Close the user's generator, whose clean-up may raise."""
-        try:
-            await stream.aclose()
-        except Exception as error:  # noqa: BLE001 - the border to user code
-            self._scorer.log_error(error, request)
-
-    async def _take(self, gate: Gate, count: int) -> None:
-        woken = asyncio.Event()
-        while not gate.try_take(count, lambda: self._loop.call_soon_threadsafe(woken.set)):
-            try:
-                await asyncio.wait_for(woken.wait(), self._write_timeout_s)
-            except asyncio.TimeoutError:
-                raise ClientGoneError from None
-            woken.clear()

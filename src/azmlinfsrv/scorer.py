@@ -15,6 +15,7 @@ from azmlinfsrv import logs, outputs
 from azmlinfsrv.async_call import OddEndError, call_async
 from azmlinfsrv.decorated import conversion_error
 from azmlinfsrv.errors import (
+    CallerTimeoutError,
     RunError,
     RunFailedError,
     RunTimeoutError,
@@ -108,7 +109,7 @@ class Scorer:
                 started = time.perf_counter()
                 begin()
                 try:
-                    result = await call_async(self._run, arguments, timeout_ms)
+                    result = await call_async(self._run, arguments, timeout_ms, request.deadline)
                 except RunError:
                     request.run_s = time.perf_counter() - started
                     raise
@@ -169,7 +170,8 @@ class Scorer:
         if isinstance(error, RunTimeoutError) and not request.timed_out:
             request.timed_out = True
             where = user_stack(error.__cause__) if error.__cause__ else ""
-            reason = f"Script failed to finish execution within the allocated time: {error.timeout_ms}ms"
+            allowed = "the caller's" if isinstance(error, CallerTimeoutError) else f"{error.timeout_ms}ms"
+            reason = f"Script failed to finish execution within the allocated time: {allowed}"
             text, extra = f"{reason}\n{where}".rstrip("\n"), {logs.REQUEST: request}
             logs.write(logger, logging.ERROR, _FAILURE, text, request.ids.request_id, extra=extra)
             if self._tell is not None:

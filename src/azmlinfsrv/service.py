@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from azmlinfsrv.acceptor import Acceptor, Load, end_handshakes
+from azmlinfsrv.acceptor import LEAVING, Acceptor, Load, end_handshakes
 from azmlinfsrv.app import Application
 from azmlinfsrv.boot import Loaded, make_app, make_log
 from azmlinfsrv.errors import WorkerStuckError
@@ -28,7 +29,7 @@ from azmlinfsrv.stuck_watch import STUCK_EXIT, StuckWatch
 from azmlinfsrv.telemetry.life import WorkerTelemetry
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 from azmlinfsrv.wire import Limits
-from azmlinfsrv.worker_state import STOPPING, STUCK, WorkerState
+from azmlinfsrv.worker_state import OVERLOADED, STOPPING, STUCK, WorkerState
 
 if TYPE_CHECKING:
     import ssl
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("azmlinfsrv")
 
 TICK_S = 0.25
-# As much as this many requests more to do: other workers take the connections, if there are any.
-_LEAVING = 1000
 # How long a worker that ends keeps connections without a request: whoever sends one more gets its answer.
 _LAST_IDLE_S = 1.0
 # Within this time after the last socket was closed, every connection that was taken is known.
@@ -173,11 +172,18 @@ class Service:
         clock = LineClock()
         log = make_log(settings, clock, loop.call_later)
         self._app = make_app(self._loaded, settings, self._runner, log, self._telemetry.metrics)
-        limits, scheme = limits_of(settings), "http" if settings.tls_certificate is None else "https"
-        if self._tls is not None:
-            scheme = "https"
-        self._connections = Connections(self._app, limits, clock, loop.time, scheme, settings.nginx)
-        self._runner.attach(loop.call_soon, loop.call_soon_threadsafe)
+        is_encrypted = self._tls is not None or settings.tls_certificate is not None
+        self._connections = Connections(
+            self._app,
+            limits_of(settings),
+            clock,
+            loop.time,
+            scheme="https" if is_encrypted else "http",
+            behind_nginx=settings.nginx,
+            admission=self._runner.admission,
+            half_close_s=settings.half_close_timeout_ms / 1000 or math.inf,
+        )
+        self._runner.attach(loop.call_soon, loop.call_soon_threadsafe, loop.call_later)
         for sock in self._sockets:
             self._servers.append(await self._accept(sock, self._connections))
         if self._load is not None:
@@ -208,9 +214,10 @@ class Service:
 
         def changed() -> None:
             if self._servers:
-                load.tell(runner.pending + (_LEAVING if connections.closing else 0), len(connections.open))
+                load.tell(runner.pending + (LEAVING if connections.closing else 0), len(connections.open))
 
         runner.on_change(changed)
+        runner.admission.others = load.others
         connections.changed = changed
         changed()
 
@@ -239,6 +246,9 @@ class Service:
             self._state.beat(time.monotonic())
         self._heartbeat()
         self._watch.check(time.perf_counter())
+        if self._app is not None:
+            say = self._app.health.set if self._runner.admission.is_refusing else self._app.health.clear
+            say(OVERLOADED)
         self._telemetry.tick()
         if self._connections is not None:
             self._connections.check_timeouts()
@@ -280,9 +290,9 @@ class Service:
 
     def _refusal(self) -> Response:
         """Return the answer of requests that a stuck worker cannot score."""
-        response = error_response(WorkerStuckError())
-        response.headers.append(("Retry-After", str(2 + int(self._loaded.init_s))))
-        return response
+        error = WorkerStuckError()
+        error.retry_after_s = 2 + int(self._loaded.init_s)
+        return error_response(error)
 
     def _end_stuck(self) -> None:
         """End the process, although its main thread does not: nothing else would."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from azmlinfsrv.access_settings import ACCESS, AccessSettings
+from azmlinfsrv.admission_settings import AdmissionSettings
 from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.health_settings import HealthSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
@@ -30,7 +31,7 @@ _GROUPS = (_SCRIPT, _NETWORK, ACCESS, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEM
 
 
 @dataclass(frozen=True)
-class Settings(AccessSettings, BatchSettings, ThreadSettings, ModelDataSettings, HealthSettings):
+class Settings(AccessSettings, AdmissionSettings, BatchSettings, ThreadSettings, ModelDataSettings, HealthSettings):
     """The settings of one server; never changed after the start."""
 
     entry_script: str | None = row(

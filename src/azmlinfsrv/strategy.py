@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from azmlinfsrv import allocation
+from azmlinfsrv.admission import Bounds
+from azmlinfsrv.async_runner import AsyncRunner
 from azmlinfsrv.batch_runner import BatchRunner, BatchThreadsRunner
 from azmlinfsrv.batch_scorer import BatchScorer
 from azmlinfsrv.batching import BatchLimits, marked_limits
@@ -17,7 +20,7 @@ from azmlinfsrv.decorated import functions_of
 from azmlinfsrv.errors import ScriptError
 from azmlinfsrv.inputs import input_parser
 from azmlinfsrv.messages import Request
-from azmlinfsrv.runner import AsyncRunner, Runner, ThreadsRunner
+from azmlinfsrv.runner import Runner, ThreadsRunner
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script, Style
 from azmlinfsrv.settings import Settings
@@ -97,6 +100,8 @@ def make_runner(
         runner = ThreadsRunner(scorer, *timeouts, drain, threads=settings.worker_threads)
     else:
         runner = Runner(scorer, *timeouts, drain)
+    bounds = Bounds(settings.max_queue, settings.max_queue_bytes, settings.max_concurrent_requests or math.inf)
+    runner.limit(bounds, settings.max_queue_wait_ms, settings.deadline_header)
     if observer is not None:
         runner.enter = observer.enter
     elif settings.log_format == "json":

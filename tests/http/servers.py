@@ -33,6 +33,8 @@ LIMITS = {
     "AZMLINFSRV_REQUEST_TIMEOUT_MS": str(REQUEST_TIMEOUT_MS),
     "AZMLINFSRV_KEEP_ALIVE_TIMEOUT_MS": str(KEEP_ALIVE_TIMEOUT_MS),
     "AZMLINFSRV_WRITE_TIMEOUT_MS": str(WRITE_TIMEOUT_MS),
+    # A case's client that has ended its side still reads, however slow the machine is.
+    "AZMLINFSRV_HALF_CLOSE_TIMEOUT_MS": "0",
 }
 # What asyncio and the interpreter write when a callback of the server fails; no case may cause it.
 BREAKDOWNS = ("Exception in callback", "was never retrieved", "Exception in thread", "Exception ignored in")

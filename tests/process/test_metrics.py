@@ -356,9 +356,9 @@ def test_refused_requests(server: StartServer, scripts: Path) -> None:
     running.wait_until(lambda: scrape(running).total("requests_rejected_total") == 4)
     reasons = {
         reason: scrape(running).values("requests_rejected_total", reason=reason)
-        for reason in ("too_large", "invalid", "slow", "overload")
+        for reason in ("too_large", "invalid", "slow", "queue_full")
     }
-    assert reasons == {"too_large": [2], "invalid": [1], "slow": [1], "overload": [0]}
+    assert reasons == {"too_large": [2], "invalid": [1], "slow": [1], "queue_full": [0]}
 
 
 @pytest.mark.parametrize("hosting", ["gunicorn", "single"])

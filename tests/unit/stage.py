@@ -140,15 +140,44 @@ class Exchange:
         return response.status
 
 
+class Timer:
+    """What `call_later` returns."""
+
+    def __init__(self, later: list[tuple[float, Callable[[], None]]], entry: tuple[float, Callable[[], None]]) -> None:
+        self.entry = entry
+        self._later = later
+
+    def cancel(self) -> None:
+        """Do not make the call."""
+        if self.entry in self._later:
+            self._later.remove(self.entry)
+
+
 class Stage:
-    """A runner that serves in a thread of its own, with the test as its I/O thread."""
+    """A runner that serves in a thread of its own, with the test as its I/O thread.
+
+    Attributes:
+        later: what the runner wants to be called later, which the test does: the delay in seconds, and the function.
+    """
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
+        self.later: list[tuple[float, Callable[[], None]]] = []
         self.io = Io()
         self.thread = threading.Thread(target=self._serve, name="serve")
         self.ended_by: BaseException | None = None
-        runner.attach(lambda function: function(), self.io.call_soon)
+        runner.attach(lambda function: function(), self.io.call_soon, self._call_later)
+
+    def _call_later(self, delay_s: float, function: Callable[[], None]) -> Timer:
+        timer = Timer(self.later, (delay_s, function))
+        self.later.append(timer.entry)
+        return timer
+
+    def pass_time(self) -> None:
+        """Make the calls that are due later."""
+        due, self.later[:] = list(self.later), []
+        for _, function in due:
+            function()
 
     def _serve(self) -> None:
         try:
@@ -156,9 +185,12 @@ class Stage:
         except BaseException as error:  # noqa: BLE001 - for the test to look at
             self.ended_by = error
 
-    def submit(self, name: str = "r", reads: bool = True) -> Exchange:
-        """Submit a request whose body is its name."""
+    def submit(self, name: str = "r", reads: bool = True, age_s: float = 0.0, **headers: str) -> Exchange:
+        """Submit a request whose body is its name, and that arrived a while ago."""
         exchange = Exchange(name, reads)
+        exchange.request.received -= age_s
+        for key, value in headers.items():
+            exchange.request.headers[key.replace("_", "-").encode()] = value.encode()
         self.runner.submit(exchange.request, exchange.done)
         return exchange
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from azmlinfsrv.acceptor import Acceptor, Load
+from azmlinfsrv.acceptor import LEAVING, Acceptor, Load
 from azmlinfsrv.telemetry.board import Board
 
 WAIT_S = 15
@@ -174,6 +174,22 @@ def test_workers_that_are_gone_do_not_count(how: str) -> None:
         else:
             sharing.board.release(gone.slot)
         assert busy.load.is_least()
+
+    play(scenario)
+
+
+def test_what_the_others_have_to_do() -> None:
+    """A worker sees how many requests the others have; that one leaves, or has connections, is no request."""
+
+    async def scenario(sharing: Sharing) -> None:
+        workers = [sharing.worker(takes=False) for _ in range(3)]
+        assert workers[0].load.others() == 0
+        workers[0].tell(requests=100)
+        workers[1].tell(requests=3)
+        workers[2].load.tell(4 + LEAVING, 1000)
+        assert [worker.load.others() for worker in workers] == [7, 104, 103]
+        workers[1].load.withdraw()
+        assert workers[0].load.others() == 4
 
     play(scenario)
 

@@ -12,11 +12,13 @@ import httpx
 import pytest
 
 from azmlinfsrv.access import Access, ApiKeys
+from azmlinfsrv.admission import Admission, Bounds
 from azmlinfsrv.app import create_app
 from azmlinfsrv.asgi import ScoringApp
+from azmlinfsrv.async_runner import AsyncRunner
 from azmlinfsrv.flask_bridge import FlaskBridge
 from azmlinfsrv.inputs import input_parser
-from azmlinfsrv.runner import STREAM_LIMIT_BYTES, AsyncRunner, Runner
+from azmlinfsrv.runner import STREAM_LIMIT_BYTES, Runner
 from azmlinfsrv.schema import Swagger
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script
@@ -53,6 +55,7 @@ class Served:
         )
         self.log = RecordedLog()
         app = create_app(Swagger(Settings(), script.run), self.runner.submit, None, "", self.log, access=access)
+        app.abandon = self.runner.abandon
         self.app = ScoringApp(app, self.runner, MAX_BODY_BYTES)
 
     def client(self) -> httpx.AsyncClient:
@@ -352,6 +355,53 @@ async def test_a_client_whose_leaving_is_told(text: Served) -> None:
     task.cancel()
     await asyncio.wait([task], timeout=PATIENCE_S)
     assert closed, "the generator still runs"
+
+
+async def test_a_client_that_leaves_the_queue(text: Served) -> None:
+    """The request of a client that left while it waited is dropped, and logged with 499."""
+    working, waiting = FakeServer(body(b"wait")), FakeServer(body(b"gone"))
+    running = asyncio.ensure_future(working.run(text.app))
+    assert await asyncio.to_thread(text.module.started.wait, PATIENCE_S)
+    leaving = asyncio.ensure_future(waiting.run(text.app))
+    waiting.receive_later({"type": "http.disconnect"})
+    await asyncio.wait_for(leaving, PATIENCE_S)
+    assert text.log.access == [("/score", 499, 0)]
+    assert text.runner.pending == 1
+    text.module.go_on.set()
+    await asyncio.wait_for(running, PATIENCE_S)
+    assert json.loads(working.body) == "waited"
+
+
+async def test_a_server_that_ends_the_task_of_a_client_that_left(text: Served) -> None:
+    """A server may cancel what it awaits instead of telling; the request is dropped as well."""
+    working, waiting = FakeServer(body(b"wait")), FakeServer(body(b"gone"))
+    running = asyncio.ensure_future(working.run(text.app))
+    assert await asyncio.to_thread(text.module.started.wait, PATIENCE_S)
+    task = asyncio.ensure_future(waiting.run(text.app))
+    for _ in range(10):  # its body is there: nothing has to be waited for
+        await asyncio.sleep(0)
+    assert text.runner.pending == 2
+    task.cancel()
+    await asyncio.wait([task], timeout=PATIENCE_S)
+    assert text.runner.pending == 1
+    assert text.log.access == [("/score", 499, 0)]
+    text.module.go_on.set()
+    await asyncio.wait_for(running, PATIENCE_S)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_for_which_there_is_no_room(text: Served, declared: bool) -> None:
+    """A large body is refused with 503 as soon as that is known, and what was held for it is free again."""
+    text.app._max_body_bytes = 10_000_000
+    text.runner.admission = Admission(Bounds(body_bytes=1_500_000))
+    text.runner.admission.held_bytes = 1_000_000
+    headers = {"content_length": "600000"} if declared else {}
+    server = FakeServer(*[body(b"x" * 200_000, more=True)] * 3, body(b""))
+    await asyncio.wait_for(server.run(text.app, **headers), PATIENCE_S)
+    assert server.sent[0]["status"] == 503
+    assert server.values(b"retry-after") == [b"1"]
+    assert text.runner.admission.held_bytes == 1_000_000
+    assert text.runner.pending == 0
 
 
 # -- scripts that use Flask ------------------------------------------------------------------------------------

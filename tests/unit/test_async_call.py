@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
 
 from azmlinfsrv.async_call import call_async
-from azmlinfsrv.errors import RunTimeoutError
+from azmlinfsrv.errors import CallerTimeoutError, RunTimeoutError
 from azmlinfsrv.outputs import Started
 
 pytestmark = pytest.mark.anyio
@@ -161,6 +163,65 @@ async def test_the_callers_cancellation_goes_on() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_clean_up_is_awaited() -> None:
+    """A caller that is cancelled has ended when the coroutine has cleaned up."""
+    started, cleaned = asyncio.Event(), False
+
+    async def run() -> None:
+        nonlocal cleaned
+        try:
+            started.set()
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(0.01)
+            cleaned = True
+
+    task = asyncio.ensure_future(call_async(run, {}, LONG_MS))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cleaned
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_cancellation_that_is_swallowed(fails: bool) -> None:
+    """A coroutine decides how it ends: with a result or an error of its own, as without the cancellation."""
+    started = asyncio.Event()
+
+    async def run() -> str:
+        started.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        if fails:
+            raise LookupError
+        return "done"
+
+    task = asyncio.ensure_future(call_async(run, {}, LONG_MS))
+    await started.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    if fails:
+        assert isinstance(task.exception(), LookupError)
+    else:
+        assert task.result() == "done"
+
+
+@pytest.mark.parametrize(
+    ("timeout_ms", "left_s", "expected"),
+    [(20, 1000, RunTimeoutError), (LONG_MS, 0.02, CallerTimeoutError), (0, -1, CallerTimeoutError)],
+)
+async def test_the_earlier_of_two_deadlines(timeout_ms: int, left_s: float, expected: type[RunTimeoutError]) -> None:
+    """A call ends at the deadline of the setting or of its caller, whichever is earlier, and its error says which."""
+
+    async def run() -> None:
+        await asyncio.sleep(1000)
+
+    with pytest.raises(RunTimeoutError) as caught:
+        await call_async(run, {}, timeout_ms, time.perf_counter() + left_s)
+    assert type(caught.value) is expected
 
 
 async def test_calls_run_at_the_same_time() -> None:

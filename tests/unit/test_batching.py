@@ -89,6 +89,20 @@ def test_a_line_that_was_emptied_is_not_full() -> None:
     assert [line.is_full, bool(line.take()), line.is_full, len(line)] == [True, True, False, 0]
 
 
+@given(waiters, st.integers(1, 10), st.sets(st.integers(0, 39)))
+def test_those_who_leave_make_room(members: list[tuple[str, int]], max_rows: int, gone: set[int]) -> None:
+    """A line that some have left is as it would be had they never come."""
+    line = line_of(*members, max_rows=max_rows)
+    line.keep(lambda member: member.number not in gone)
+    rest = [member for number, member in enumerate(members) if number not in gone]
+    never = line_of(*rest, max_rows=max_rows)
+    assert (len(line), line.is_full) == (len(never), never.is_full)
+    while line:
+        batch, expected = line.take(), never.take()
+        assert [member[1:] for member in batch] == [member[1:] for member in expected]
+        assert gone.isdisjoint(numbers(batch))
+
+
 def test_a_request_larger_than_the_size_runs_alone() -> None:
     """It does not wait, and nobody joins it."""
     line = line_of(("a", 20), ("a", 1))

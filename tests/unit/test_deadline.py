@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import random
 import select
@@ -17,7 +18,7 @@ import pytest
 
 from azmlinfsrv import deadline as deadline_module
 from azmlinfsrv.deadline import Deadline
-from azmlinfsrv.errors import RunTimeoutError, ScoringInterrupt
+from azmlinfsrv.errors import CallerTimeoutError, RunTimeoutError, ScoringInterrupt
 
 LONG_S = 30.0
 HAMMER_S = 1.0
@@ -425,6 +426,45 @@ def test_a_thread_is_free_after_a_call() -> None:
         return finished
 
     assert in_thread(scoring) > 0
+
+
+# -- The caller's deadline -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_signal", [True, False])
+def test_a_call_ends_when_its_caller_waits_no_longer(by_signal: bool) -> None:
+    """The caller's deadline ends a call that has much time left otherwise; the next call has all of it."""
+    deadline = Deadline(60_000, by_signal)
+    undo = deadline.install()
+    try:
+        with watching(deadline):
+            deadline.until = time.perf_counter() + 0.05
+            with pytest.raises(CallerTimeoutError):
+                deadline.call(spin, {})
+            deadline.until = math.inf
+            assert deadline.call(int, {}) == 0
+    finally:
+        undo()
+
+
+def test_a_caller_that_waits_for_long() -> None:
+    """A caller's deadline that is later than the setting's changes nothing."""
+    deadline = Deadline(30, by_signal=False)
+    deadline.install()
+    deadline.until = time.perf_counter() + 1000
+    with watching(deadline), pytest.raises(RunTimeoutError) as caught:
+        deadline.call(spin, {})
+    assert type(caught.value) is RunTimeoutError
+
+
+def test_when_to_check_for_a_caller() -> None:
+    """The check comes when the caller's time is over, also when that is known before the call has begun."""
+    deadline = Deadline(60_000, by_signal=False)
+    now = time.perf_counter()
+    assert deadline.check(now) == 60.0
+    deadline.until = now + 7
+    assert deadline.check(now) == pytest.approx(7)
+    assert deadline.check(now + 50) > 0
 
 
 # -- Installing ------------------------------------------------------------------------------------------------------

@@ -163,19 +163,22 @@ def test_what_went_wrong_is_counted() -> None:
     """Refusals by their reason, calls that took too long, clients that left, records that were dropped."""
     board = Board(2, 2)
     metrics, other = worker(board), worker(board)
-    for status in (400, 505, 401, 408, 413, 431, 503):
+    for status in (400, 505, 401, 408, 413, 431):
         metrics.rejected(status)
     late = arrived()
     late.timed_out, late.run_s = True, 1.0
     answer(metrics, late)
+    metrics.refused("queue_full")
+    metrics.abandoned("waiting")
     metrics.disconnected()
     metrics.dropped("app_insights", 3)
     other.dropped("app_insights")
     scraped = scrape(board)
-    reasons = {"invalid": 2, "slow": 1, "too_large": 2, "overload": 1, "unauthorized": 1}
+    reasons = {"invalid": 2, "slow": 1, "too_large": 2, "queue_full": 1, "unauthorized": 1}
     for reason, count in reasons.items():
         assert scraped.values("requests_rejected_total", reason=reason) == [count]
-    assert len(scraped.values("requests_rejected_total")) == len(reasons)
+    assert scraped.total("requests_rejected_total") == sum(reasons.values())
+    assert scraped.values("requests_abandoned_total", stage="waiting") == [1]
     assert scraped.values("run_timeouts_total") == [1]
     assert scraped.values("requests_disconnected_total") == [1]
     assert scraped.values("telemetry_dropped_total", sink="app_insights") == [4]
@@ -185,7 +188,8 @@ def test_refusals_are_there_before_the_first() -> None:
     """Their counters begin at 0, so that a rate sees the first one."""
     board = Board(1, 1)
     worker(board)
-    assert scrape(board).values("requests_rejected_total") == [0, 0, 0, 0, 0]
+    assert scrape(board).values("requests_rejected_total") == [0] * 9
+    assert scrape(board).values("requests_abandoned_total") == [0] * 3
 
 
 def test_drops_are_counted_by_many_threads() -> None:

@@ -337,7 +337,7 @@ def test_a_client_that_leaves(connection: FakeConnection) -> None:
     connection.script.answer()
     assert connection.transport.written == b""
     assert connection.script.submitted == []
-    assert connection.log.access == [("/score", 200, 0)]
+    assert connection.log.access == [("/score", 499, 0)]
 
 
 # -- streams ---------------------------------------------------------------------------------------------------

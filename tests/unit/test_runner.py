@@ -15,10 +15,11 @@ from typing import Any, cast
 import pytest
 
 from azmlinfsrv import capture
+from azmlinfsrv.async_runner import AsyncRunner
 from azmlinfsrv.completions import Completions
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.identity import NO_REQUEST
-from azmlinfsrv.runner import STREAM_LIMIT_BYTES, AsyncRunner, Runner, ThreadsRunner
+from azmlinfsrv.runner import STREAM_LIMIT_BYTES, Runner, ThreadsRunner
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script
 from tests.unit.http_fakes import logged

@@ -11,10 +11,11 @@ from inference_schema.parameter_types.standard_py_parameter_type import Standard
 from inference_schema.schema_decorators import input_schema
 
 from azmlinfsrv import batched, rawhttp
+from azmlinfsrv.async_runner import AsyncRunner
 from azmlinfsrv.batch_runner import BatchRunner, BatchThreadsRunner
 from azmlinfsrv.batching import BatchLimits
 from azmlinfsrv.errors import ScriptError
-from azmlinfsrv.runner import AsyncRunner, Runner, ThreadsRunner
+from azmlinfsrv.runner import Runner, ThreadsRunner
 from azmlinfsrv.script import Script
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.strategy import batch_limits, make_runner
@@ -129,3 +130,5 @@ def test_the_runner_fits(run: Callable[..., Any], settings: dict[str, Any], expe
     runner.serve()
     assert type(runner) is expected
     assert runner.max_batch_size == settings.get("max_batch_size", 0)
+    room = runner.slots * max(1, runner.max_batch_size)
+    assert runner.admission.watched == Settings().max_queue + room

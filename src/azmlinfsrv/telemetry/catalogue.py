@@ -70,14 +70,28 @@ QUEUE_DEPTH = Metric("queue_depth", "gauge", ("worker",), "Requests that wait fo
 RUN_SLOTS = Metric("run_slots", "gauge", ("worker",), "Calls of run() that a worker makes at a time.")
 STREAMS_OPEN = Metric("streams_open", "gauge", ("worker",), "Streamed answers that are not complete.")
 REJECTED = Metric(
-    "requests_rejected_total", "counter", ("reason",), "Requests refused before run() was asked, by what was wrong."
+    "requests_rejected_total",
+    "counter",
+    ("reason",),
+    "Requests refused or dropped before run() was called, by what was wrong.",
 )
-TIMEOUTS = Metric("run_timeouts_total", "counter", (), "Requests whose run() took longer than SCORING_TIMEOUT_MS.")
+TIMEOUTS = Metric(
+    "run_timeouts_total",
+    "counter",
+    (),
+    "Requests whose run() took longer than SCORING_TIMEOUT_MS, or than their callers wait.",
+)
 DISCONNECTED = Metric(
     "requests_disconnected_total",
     "counter",
     (),
     "Requests whose client closed the connection, or its side of it, before their answer was complete.",
+)
+ABANDONED = Metric(
+    "requests_abandoned_total",
+    "counter",
+    ("stage",),
+    "Requests given up because their client had left: before run() was called, or while it worked or streamed.",
 )
 WORKERS_UP = Metric("workers_up", "gauge", (), "Workers that serve.")
 WORKERS_WANTED = Metric("workers_wanted", "gauge", (), "Workers that should serve.")
@@ -118,6 +132,7 @@ METRICS = (
     REJECTED,
     TIMEOUTS,
     DISCONNECTED,
+    ABANDONED,
     WORKERS_UP,
     WORKERS_WANTED,
     WORKER_RESTARTS,

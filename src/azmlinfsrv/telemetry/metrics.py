@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Collection
 from time import perf_counter
 
+from azmlinfsrv import admission
 from azmlinfsrv.messages import Request
 from azmlinfsrv.telemetry import board as layout
 from azmlinfsrv.telemetry.board import Board, Key
@@ -20,11 +21,13 @@ OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 # What was wrong with a request that was refused, by the status of its answer.
-REASONS = {401: "unauthorized", 408: "slow", 413: "too_large", 429: "overload", 431: "too_large", 503: "overload"}
+REASONS = {401: "unauthorized", 408: "slow", 413: "too_large", 431: "too_large"}
 INVALID = "invalid"
+# What a request whose client left was doing, when it was given up.
+WAITING, RUNNING, STREAMING = "waiting", "running", "streaming"
 
 # Names of the counters that have a label.
-REJECTED, DROPPED = "rejected", "dropped"
+REJECTED, DROPPED, ABANDONED = "rejected", "dropped", "abandoned"
 
 _FIRST_S = BOUNDS_S[0]
 
@@ -60,8 +63,11 @@ class WorkerMetrics:
         self._lock = threading.Lock()
         self._series_table, self._counter_table = own.series(start), own.counters(start)
         self._counters: dict[Key, int] = dict(self._counter_table.items())
-        for key in ((DROPPED, OTHER), *((REJECTED, reason) for reason in (OTHER, INVALID, *REASONS.values()))):
+        rejected = (OTHER, INVALID, *REASONS.values(), *admission.REASONS)
+        for key in ((DROPPED, OTHER), *((REJECTED, reason) for reason in rejected)):
             self._counter(key)
+        for stage in (OTHER, WAITING, RUNNING, STREAMING):
+            self._counter((ABANDONED, stage))
         self._series: dict[tuple[str, str, int], int] = {}
         self._other = self._take_over(own)
 
@@ -107,7 +113,7 @@ class WorkerMetrics:
         return self._cells is cells and first == self._base
 
     def submitted(self, count: int) -> None:
-        """Count requests that wait for ``run()`` from now on: those that one turn of the I/O loop brought."""
+        """Count requests that wait for ``run()`` from now on, or, where it is less than 0, that wait no longer."""
         self._cells[self._submitted] += count
 
     def batch_begun(self, requests: int, rows: int) -> None:
@@ -140,8 +146,8 @@ class WorkerMetrics:
         cells[at if seconds <= _FIRST_S else at + bisect_left(BOUNDS_S, seconds)] += 1
         cells[at + _SECONDS] += seconds
         cells[at + _SENT] += sent_bytes
-        if request.body:
-            cells[at + _RECEIVED] += len(request.body)
+        if request.body_bytes:
+            cells[at + _RECEIVED] += request.body_bytes
         if request.taken:
             seconds, at = request.taken - received, self._queue
             cells[at if seconds <= _FIRST_S else at + bisect_left(BOUNDS_S, seconds)] += 1
@@ -168,6 +174,14 @@ class WorkerMetrics:
     def rejected(self, status: int) -> None:
         """Count a request that was refused before ``run()`` was asked, with this status."""
         self._cells[self._counter((REJECTED, REASONS.get(status, INVALID)))] += 1
+
+    def refused(self, reason: str) -> None:
+        """Count a request that was refused, or answered before its turn, because there is too much to do."""
+        self._cells[self._counter((REJECTED, reason))] += 1
+
+    def abandoned(self, stage: str) -> None:
+        """Count a request that was given up because its client had left: `WAITING`, `RUNNING` or `STREAMING`."""
+        self._cells[self._counter((ABANDONED, stage))] += 1
 
     def dropped(self, sink: str, count: int = 1) -> None:
         """Count telemetry records that a sink has dropped; called on any thread, and never raises.

@@ -12,7 +12,7 @@ from azmlinfsrv.telemetry import board as layout
 from azmlinfsrv.telemetry import catalogue
 from azmlinfsrv.telemetry.board import Board, Key
 from azmlinfsrv.telemetry.catalogue import Metric
-from azmlinfsrv.telemetry.metrics import DROPPED, OTHER, REJECTED, WorkerMetrics, scored_requests
+from azmlinfsrv.telemetry.metrics import ABANDONED, DROPPED, OTHER, REJECTED, WorkerMetrics, scored_requests
 
 # A number, or the cells of a histogram: the sum, then the buckets.
 Value = float | Sequence[float]
@@ -151,7 +151,8 @@ def _named(board: Board, starts: list[int]) -> list[Reading]:
     for start in starts:
         for key, at in board.counters(start).items():
             sums[key] += board.cells[at]
-    readings = {REJECTED: Reading(catalogue.REJECTED, []), DROPPED: Reading(catalogue.DROPPED, [])}
+    metrics = {REJECTED: catalogue.REJECTED, DROPPED: catalogue.DROPPED, ABANDONED: catalogue.ABANDONED}
+    readings = {name: Reading(metric, []) for name, metric in metrics.items()}
     for (name, label), value in sorted(sums.items()):
         if value or label != OTHER:
             readings[name].values.append(((label,), value))
