@@ -120,7 +120,7 @@ class Scorer:
             response = outputs.stream_response(result) if isinstance(result, Started) else self._response(result)
         except (TypeError, ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
-            logs.write(logger, logging.ERROR, _FAILURE, reason, request.ids.request_id)
+            logs.write(logger, logging.ERROR, _FAILURE, reason, logs.printable(request.ids.request_id))
             if self._tell is not None:
                 self._tell(error, request)
             return _failed(ServerError(), error)
@@ -153,7 +153,8 @@ class Scorer:
             request.timed_out = True
             where = user_stack(error.__cause__) if error.__cause__ else ""
             reason = f"Script failed to finish execution within the allocated time: {error.timeout_ms}ms"
-            logs.write(logger, logging.ERROR, _FAILURE, f"{reason}\n{where}".rstrip("\n"), request.ids.request_id)
+            text = f"{reason}\n{where}".rstrip("\n")
+            logs.write(logger, logging.ERROR, _FAILURE, text, logs.printable(request.ids.request_id))
             if self._tell is not None:
                 self._tell(error, request)
         return outputs.error_response(error)
@@ -177,7 +178,7 @@ class Scorer:
 
     def log_error(self, error: BaseException, request: Request) -> None:
         """Log an exception of the user's code with its traceback and the request id, and tell of it."""
-        logs.write(logger, logging.ERROR, _FAILURE, user_traceback(error), request.ids.request_id)
+        logs.write(logger, logging.ERROR, _FAILURE, user_traceback(error), logs.printable(request.ids.request_id))
         if self._tell is not None:
             self._tell(error, request)
 
