@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from azmlinfsrv import capture
+from azmlinfsrv import capture, logs
 from azmlinfsrv.batch_scorer import BatchScorer, Member
 from azmlinfsrv.batching import BatchLimits, Company, Line
 from azmlinfsrv.deadline import Deadline, Job
@@ -133,7 +133,7 @@ class BatchRunner(Runner):
         for member in batch:
             member.request.taken = taken
         if count > 1 and logger.isEnabledFor(logging.DEBUG):
-            ids = ", ".join(member.request.ids.request_id for member in batch)
+            ids = logs.printable(", ".join(member.request.ids.request_id for member in batch))
             logger.debug("Batch of %d requests with %d rows: %s", count, rows, ids)
         if metrics is not None:
             self.completions.post(metrics.batch_begun, count, rows)

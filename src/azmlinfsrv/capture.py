@@ -260,7 +260,9 @@ def syslog_sink(address: str) -> Sink:
 
     def send(stream: str, request_id: str, line: str) -> None:
         level = logging.INFO if stream == "stdout" else logging.ERROR
-        handler.handle(logging.LogRecord("azmlinfsrv.print", level, "", 0, f"{request_id},{line}", None, None))
+        handler.handle(
+            logging.LogRecord("azmlinfsrv.print", level, "", 0, f"{logs.printable(request_id)},{line}", None, None)
+        )
 
     return send
 

@@ -77,11 +77,21 @@ def resolve_ids(request_id: str, legacy_id: str, client_id: str, source: IdSourc
 
 def fallback_ids(request_id: str, source: IdSource) -> RequestIds:
     """Return the ids of an answer whose request carried ids that cannot be used."""
-    if not request_id or len(request_id) > MAX_LENGTH or not request_id.isprintable():
+    if not request_id or len(request_id) > MAX_LENGTH or not _is_printable(request_id):
         request_id = source.new()
     return RequestIds(request_id, request_id, "")
 
 
+def _is_printable(value: str) -> bool:
+    """Return whether an id can be shown, in the one or the other encoding: some clients send theirs as UTF-8."""
+    if value.isprintable():
+        return True
+    try:
+        return value.encode("latin-1").decode().isprintable()
+    except UnicodeError:
+        return False
+
+
 def _check_printable(name: str, value: str) -> None:
-    if not value.isprintable():
+    if not _is_printable(value):
         raise InvalidIdError(f"{name} must have printable characters only")

@@ -134,7 +134,7 @@ class Scorer:
             )
         except (TypeError, ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
-            logs.write(logger, logging.ERROR, _FAILURE, reason, request.ids.request_id)
+            logs.write(logger, logging.ERROR, _FAILURE, reason, logs.printable(request.ids.request_id))
             if self._tell is not None:
                 self._tell(error, request)
             return _failed(ServerError(), error)
@@ -173,7 +173,7 @@ class Scorer:
             allowed = "the caller's" if isinstance(error, CallerTimeoutError) else f"{error.timeout_ms}ms"
             reason = f"Script failed to finish execution within the allocated time: {allowed}"
             text, extra = f"{reason}\n{where}".rstrip("\n"), {logs.REQUEST: request}
-            logs.write(logger, logging.ERROR, _FAILURE, text, request.ids.request_id, extra=extra)
+            logs.write(logger, logging.ERROR, _FAILURE, text, logs.printable(request.ids.request_id), extra=extra)
             if self._tell is not None:
                 self._tell(error, request)
         return outputs.error_response(error)
@@ -197,7 +197,7 @@ class Scorer:
 
     def log_error(self, error: BaseException, request: Request) -> None:
         """Log an exception of the user's code with its traceback and the request id, and tell of it."""
-        logs.write(logger, logging.ERROR, _FAILURE, user_traceback(error), request.ids.request_id)
+        logs.write(logger, logging.ERROR, _FAILURE, user_traceback(error), logs.printable(request.ids.request_id))
         if self._tell is not None:
             self._tell(error, request)
 

@@ -6,6 +6,7 @@ import gzip
 import importlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from azmlinfsrv.errors import InvalidIdError
 from azmlinfsrv.flask_bridge import FlaskBridge
 from azmlinfsrv.identity import IdSource, fallback_ids, resolve_ids
 from azmlinfsrv.inputs import input_parser, query_texts, query_values
+from azmlinfsrv.logs import printable
 from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import load_script
@@ -81,6 +83,8 @@ PARTS = st.tuples(FIELDS, st.binary(max_size=50)).map(
     lambda part: b"--b\r\nContent-Disposition: form-data; name=%s\r\n\r\n%s\r\n" % (part[0].encode("latin-1"), part[1])
 )
 FORMS = st.lists(PARTS, max_size=4).map(lambda parts: b"".join(parts) + b"--b--\r\n")
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 Ask = Callable[[Request], Response]
 
@@ -155,7 +159,7 @@ def test_ids(ids: tuple[str, str, str]) -> None:
         resolved = resolve_ids(*ids, source)
     except InvalidIdError:
         resolved = fallback_ids(ids[0], source)
-    assert all(each.isprintable() and len(each) <= 100 for each in resolved)
+    assert all(printable(each).isprintable() and not CONTROL.search(each) and len(each) <= 100 for each in resolved)
 
 
 @given(value=st.binary(max_size=80) | st.text("0123456789abcdef-", max_size=60).map(str.encode))

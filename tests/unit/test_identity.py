@@ -121,3 +121,12 @@ def test_ids_that_cannot_be_shown(bad: str) -> None:
             resolve_ids(*ids, IdSource())
         assert caught.value.status == 400
     assert bad not in fallback_ids(bad, IdSource())
+
+
+def test_ids_in_utf_8() -> None:
+    """An id that is text in UTF-8 is taken, though its bytes read otherwise are not."""
+    sent = "\u017c\xf3\u0142w".encode().decode("latin-1")
+    assert not sent.isprintable()
+    assert resolve_ids(sent, "", "", IdSource()).request_id == fallback_ids(sent, IdSource()).request_id == sent
+    with pytest.raises(InvalidIdError):
+        resolve_ids("\u202e".encode().decode("latin-1"), "", "", IdSource())
