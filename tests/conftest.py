@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,10 @@ from tests.servers import RunningServer, server_command, server_environment
 PROJECT = Path(__file__).resolve().parent.parent
 # Where scripts/test puts the programs that it does not install for the whole system.
 PROGRAMS = [PROJECT / ".cache" / "programs" / "usr" / "bin", PROJECT / ".cache" / "azurite" / "node_modules" / ".bin"]
+# What a test tells the summary at the end, from whichever process it runs in; the fixture `record_property` takes it.
+CONFORMANCE = "conformance"  # how a case of that suite came out: equal, intended or unlisted
+MEASURED = "measured"  # a line to print
+Record = Callable[[str, object], None]
 
 
 class RequireProgram(Protocol):
@@ -47,6 +51,30 @@ class StartServer(Protocol):
             cwd: its working directory, unless a new one will do.
             wait: whether to wait until it is ready.
         """
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the files out, begin with those that take long, so that none is left to the end."""
+
+    def takes(item: pytest.Item) -> int:
+        return 2 if item.get_closest_marker("long") else 1 if item.get_closest_marker("process") else 0
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=takes, reverse=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured, and how many cases of the conformance suite came out how."""
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    told = [told for report in reports if getattr(report, "when", "") == "call" for told in report.user_properties]
+    for line in sorted(str(value) for name, value in told if name == MEASURED):
+        terminalreporter.write_line(line)
+    outcomes = [value for name, value in told if name == CONFORMANCE]
+    if outcomes:
+        equal, intended = outcomes.count("equal"), outcomes.count("intended")
+        text = f"conformance: {len(outcomes)} cases, {equal} equal, {intended} intended differences"
+        terminalreporter.write_line(text)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +24,12 @@ _KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL")
 def server_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a server: of this process's, what any program needs; then `extra`."""
     return {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | dict(extra)
+
+
+@functools.cache
+def no_certificates() -> ssl.SSLContext:
+    """Return what spares a client of servers without TLS to read the system's certificates, which is slow."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class RunningServer:
@@ -47,7 +55,9 @@ class RunningServer:
         self._stdout, self._stderr = folder / "stdout", folder / "stderr"
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self.process = _spawn(command, cwd or folder, env, stdout, stderr)
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=START_S, trust_env=False)
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=START_S, trust_env=False, verify=no_certificates()
+        )
 
     @property
     def url(self) -> str:

@@ -1,4 +1,4 @@
-"""Fixtures of the conformance suite, and its line in the summary."""
+"""Fixtures of the conformance suite."""
 
 from __future__ import annotations
 
@@ -11,28 +11,6 @@ from .cases import load_blocks
 from .differences import Difference, load_differences
 from .release import current_command, release_command
 from .side_by_side import SideBySide
-
-OUTCOMES = pytest.StashKey[dict[str, str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Prepare to count."""
-    config.stash[OUTCOMES] = {}
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print how many cases there were, and how they came out."""
-    outcomes = list(config.stash[OUTCOMES].values())
-    if outcomes:
-        equal, intended = outcomes.count("equal"), outcomes.count("intended")
-        text = f"conformance: {len(outcomes)} cases, {equal} equal, {intended} intended differences"
-        terminalreporter.write_line(text)
-
-
-@pytest.fixture(scope="session")
-def outcomes(pytestconfig: pytest.Config) -> dict[str, str]:
-    """How each case came out: equal, intended or unlisted."""
-    return pytestconfig.stash[OUTCOMES]
 
 
 @pytest.fixture(scope="session")

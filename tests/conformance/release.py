@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shlex
-import shutil
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tests.kept import CACHE, kept_environment
+
 RELEASE = "azureml-inference-server-http==1.5.1"
 SHARED_LIBRARIES = ("numpy", "pandas", "pillow")
 COMMAND_VARIABLE = "CONFORMANCE_COMMAND"
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 def requirements() -> list[str]:
@@ -36,31 +34,13 @@ def environment_folder(cache: Path) -> Path:
     return cache / f"release-1.5.1-py{python}-{digest}"
 
 
-def release_command(cache: Path = PROJECT / ".cache" / "conformance") -> list[str]:
+def release_command(cache: Path = CACHE / "conformance") -> list[str]:
     """Command that starts the released server, after installing it where it is not there yet.
 
     Raises:
         subprocess.CalledProcessError: The environment could not be made.
     """
-    folder = environment_folder(cache)
-    complete = folder / "complete"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not complete.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            pip = [
-                str(folder / "bin" / "python"),
-                "-m",
-                "pip",
-                "--disable-pip-version-check",
-                "install",
-                "-qq",
-            ]
-            subprocess.run([*pip, *requirements()], check=True)
-            complete.touch()
-    return [str(folder / "bin" / "azmlinfsrv")]
+    return [str(kept_environment(environment_folder(cache), requirements()) / "azmlinfsrv")]
 
 
 def current_command(release: list[str]) -> list[str]:

@@ -6,12 +6,14 @@ import os
 
 import pytest
 
+from tests.conftest import CONFORMANCE, Record
+
 from .cases import ServerBlock, load_blocks
 from .differences import Difference, load_differences, unlisted
 from .release import COMMAND_VARIABLE
 from .side_by_side import SideBySide
 
-pytestmark = [pytest.mark.conformance, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.conformance, pytest.mark.long, pytest.mark.timeout(1200)]
 
 BLOCKS = {case_id: block for block in load_blocks() for case_id in block.case_ids}
 DIFFERENCES = {difference.id: difference for difference in load_differences()}
@@ -19,12 +21,12 @@ DIFFERENCES = {difference.id: difference for difference in load_differences()}
 
 @pytest.mark.parametrize("case_id", BLOCKS)
 def test_case_is_equal_or_differs_as_listed(
-    case_id: str, side_by_side: SideBySide, differences: list[Difference], outcomes: dict[str, str]
+    case_id: str, side_by_side: SideBySide, differences: list[Difference], record_property: Record
 ) -> None:
     """What a client, a log reader and a script see is what they see of the released server, or is listed."""
     items = side_by_side.differences(BLOCKS[case_id])[case_id]
     unexpected = unlisted(case_id, items, differences)
-    outcomes[case_id] = "unlisted" if unexpected else "intended" if items else "equal"
+    record_property(CONFORMANCE, "unlisted" if unexpected else "intended" if items else "equal")
     assert not unexpected, "\n".join(["not listed in differences.toml:", *map(str, unexpected)])
 
 

@@ -14,12 +14,13 @@ import pytest
 
 from azmlinfsrv.settings import rows
 from tests.conftest import StartServer
-from tests.deploy.azureml_release import sdk_python
 from tests.deploy.rendering import DEPLOY
+from tests.kept import CACHE, kept_environment
 
 LOAD = Path(__file__).parent / "scripts" / "load_azureml.py"
 # Azure's own limit.
 LONGEST_REQUEST_MS = 180_000
+SDK = "azure-ai-ml==1.35.2"
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
@@ -38,6 +39,12 @@ class Loaded(NamedTuple):
     deployment: dict[str, Any]
     code: Path
     local: dict[str, str]
+
+
+def sdk_python() -> Path:
+    """Return the interpreter of an environment of its own that has the SDK."""
+    folder = CACHE / "azureml" / f"{SDK}-py{sys.version_info.major}.{sys.version_info.minor}"
+    return kept_environment(folder, [SDK]) / "python"
 
 
 def load(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -133,10 +134,11 @@ class Instance:
 
 
 @pytest.fixture
-def running(unshare: str, tmp_path: Path) -> Iterator[Instance]:
-    """An instance behind nginx, stopped after the test."""
+def running(unshare: str) -> Iterator[Instance]:
+    """An instance behind nginx, stopped after the test, in a folder whose name leaves room for that of a socket."""
     with ExitStack() as stack:
-        started = Instance(unshare, tmp_path, stack.enter_context(ReservedPort()).number)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        started = Instance(unshare, folder, stack.enter_context(ReservedPort()).number)
         stack.callback(started.server.stop)
         started.server.wait_ready(50)
         yield started

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.conftest import StartServer
-from tests.servers import RunningServer
+from tests.ports import ReservedPort
+from tests.servers import RunningServer, server_command, server_environment
 
 if TYPE_CHECKING:
     import httpx
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.long, pytest.mark.process, pytest.mark.timeout(120)]
 
 NAMES = ["batched_forest", "diabetes", "digits_image", "iris_typed", "stream", "wine_schema"]
+Serve = Callable[[str], RunningServer]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -60,9 +64,20 @@ def trained(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def serve(server: StartServer, example: Path) -> RunningServer:
-    """Start a server of a trained example."""
-    return server(example / "score.py", "--model_dir", str(example / "model"))
+@pytest.fixture(scope="module")
+def serve(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """A function that returns the server of a trained example, which the tests of the module share."""
+    with ExitStack() as stack:
+
+        def start(name: str) -> RunningServer:
+            port = stack.enter_context(ReservedPort()).number
+            command = server_command(trained / name / "score.py", port, ["--model_dir", str(trained / name / "model")])
+            running = RunningServer(command, port, tmp_path_factory.mktemp("server"), server_environment({}))
+            stack.callback(running.stop)
+            running.wait_ready(60)
+            return running
+
+        yield functools.cache(start)
 
 
 def ask(running: RunningServer, page: Page, project: Path) -> httpx.Response:
@@ -127,41 +142,41 @@ def test_every_example_is_listed(project: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_pages_request_gets_the_pages_answer(name: str, trained: Path, server: StartServer) -> None:
+def test_the_pages_request_gets_the_pages_answer(name: str, trained: Path, serve: Serve) -> None:
     """The `curl` line of an example's page gets the answer printed below it, and a plausible one."""
     page = read_page(trained / name / "README.md")
-    answer = ask(serve(server, trained / name), page, trained.parent)
+    answer = ask(serve(name), page, trained.parent)
     EXPECT[name](answer.text)
     assert answer.text.strip() == page.answer.strip()
 
 
-def test_a_stream_of_strings_is_chunked_text(trained: Path, server: StartServer) -> None:
+def test_a_stream_of_strings_is_chunked_text(trained: Path, serve: Serve) -> None:
     """The strings of a generator are sent as plain text whose length nobody knows beforehand."""
     page = read_page(trained / "stream" / "README.md")
-    answer = ask(serve(server, trained / "stream"), page, trained.parent)
+    answer = ask(serve("stream"), page, trained.parent)
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.headers["transfer-encoding"] == "chunked"
     assert "content-length" not in answer.headers
 
 
-def test_a_raw_script_chooses_its_own_errors(trained: Path, server: StartServer) -> None:
+def test_a_raw_script_chooses_its_own_errors(serve: Serve) -> None:
     """The status and the body of an `AMLResponse` are those that the client gets."""
-    running = serve(server, trained / "digits_image")
+    running = serve("digits_image")
     no_image = running.client.post("/score", content=b"hello")
     assert (no_image.status_code, no_image.json()) == (415, {"error": "the body is not an image"})
     no_post = running.client.get("/score")
     assert (no_post.status_code, no_post.json()) == (405, {"error": "POST an image"})
 
 
-def test_a_missing_column_is_the_clients_fault(trained: Path, server: StartServer) -> None:
+def test_a_missing_column_is_the_clients_fault(serve: Serve) -> None:
     """A wine without one of the schema's columns gets 400, and the answer names the parameter."""
-    running = serve(server, trained / "wine_schema")
+    running = serve("wine_schema")
     answer = running.client.post("/score", json={"wines": [{"alcohol": 13}], "shares": [1, 1, 1]})
     assert answer.status_code == 400
     assert "wines" in answer.json()["message"]
 
 
-def test_a_schema_script_wants_a_content_type(trained: Path, server: StartServer) -> None:
+def test_a_schema_script_wants_a_content_type(serve: Serve) -> None:
     """Without `Content-Type: application/json` the answer is 415, as the example's page says."""
-    running = serve(server, trained / "wine_schema")
+    running = serve("wine_schema")
     assert running.client.post("/score", content=b"{}").status_code == 415

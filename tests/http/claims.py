@@ -12,6 +12,7 @@ from tests.http.runner import Address, check_answer
 from tests.http.wire import Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _CHANGING = {"date", "x-request-id", "x-ms-request-id", "x-ms-run-fn-exec-ms"}
@@ -132,7 +133,7 @@ def check_lingering_ends(address: Address, oversized: bytes, status: bytes, with
     raise AssertionError(f"the server still reads {within_s:g} s after it refused the request")
 
 
-def check_write_timeout(address: Address, timeout_s: float, *fields: str) -> None:
+def check_write_timeout(address: Address, timeout_s: float, fields: Sequence[str] = ()) -> None:
     """A client that reads nothing of its answer for too long is cut off, and others are served meanwhile."""
     with Wire(address, narrow=True) as wire, Wire(address) as other:
         wire.send(get("/score?size=40000000", *fields))
@@ -146,16 +147,17 @@ def check_write_timeout(address: Address, timeout_s: float, *fields: str) -> Non
         assert not answer.complete, "the whole answer was still sent"
 
 
-def check_slow_reader_is_served(address: Address, size: int, bytes_a_second: int, *fields: str) -> None:
+def check_slow_reader_is_served(address: Address, size: int, bytes_a_second: int, fields: Sequence[str] = ()) -> None:
     """A client that reads slowly and steadily gets its whole answer, however long it takes."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         client.settimeout(20)
         client.connect(address)
         client.sendall(get(f"/score?size={size}", *fields))
-        started, received = time.monotonic(), bytearray()
+        received = bytearray()
         while b"\r\n\r\n" not in received:
             received += client.recv(1000)
+        started = time.monotonic()
         left = size - len(received.partition(b"\r\n\r\n")[2])
         while left > 0:
             data = client.recv(64 * 1024)

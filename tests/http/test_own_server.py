@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,10 +19,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.long, pytest.mark.process]
 
 TIMED = tuple(case for case in CASES if case.ends_after_ms is not None)
 UNTIMED = tuple(case for case in CASES if case.ends_after_ms is None)
+LAST: dict[str, tuple[str, ...]] = {"keep-alive": (), "close": ("Connection: close",)}
+# The claims that take seconds, by name.
+LONG: dict[str, Callable[[Address], None]] = {
+    "lingering-413": partial(
+        claims.check_lingering_ends,
+        oversized=lines("POST /score HTTP/1.1", "Host: t", f"Content-Length: {MAX_BODY_BYTES * 1000}"),
+        status=b"413",
+    ),
+    "lingering-431": partial(
+        claims.check_lingering_ends,
+        oversized=b"GET / HTTP/1.1\r\nHost: t\r\nX-Big: " + b"x" * (MAX_HEADER_BYTES + 1000),
+        status=b"431",
+    ),
+    **{
+        f"write-timeout-{last}": partial(
+            claims.check_write_timeout, timeout_s=WRITE_TIMEOUT_MS / 1000, fields=LAST[last]
+        )
+        for last in LAST
+    },
+    **{
+        f"slow-reader-{last}": partial(
+            claims.check_slow_reader_is_served,
+            size=12_000_000,
+            bytes_a_second=4_000_000 * 1000 // WRITE_TIMEOUT_MS,
+            fields=LAST[last],
+        )
+        for last in LAST
+    },
+}
+Played = dict[str, Future[None]]
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +63,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
 
 
 @pytest.fixture(scope="module")
-def played(address: Address) -> Iterator[dict[str, Future[None]]]:
-    """The cases that wait for a timeout, played at the same time; by name."""
-    with ThreadPoolExecutor(len(TIMED)) as pool:
-        yield {case.id: pool.submit(run_case, case, address) for case in TIMED}
+def played(address: Address) -> Iterator[Played]:
+    """The cases that wait for a timeout, and the claims that take long, played at the same time; by name."""
+    with ThreadPoolExecutor(len(TIMED) + len(LONG)) as pool:
+        cases = {case.id: pool.submit(run_case, case, address) for case in TIMED}
+        yield cases | {name: pool.submit(claim, address) for name, claim in LONG.items()}
 
 
 @pytest.mark.parametrize("case", UNTIMED, ids=lambda case: case.id)
@@ -44,7 +77,7 @@ def test_case(case: Case, address: Address) -> None:
 
 
 @pytest.mark.parametrize("case", TIMED, ids=lambda case: case.id)
-def test_timeout(case: Case, played: dict[str, Future[None]]) -> None:
+def test_timeout(case: Case, played: Played) -> None:
     """The claim of the row holds, and the connection ends, not before its time."""
     played[case.id].result()
 
@@ -77,28 +110,26 @@ def test_survives_clients_that_leave(address: Address) -> None:
     claims.check_survives_clients_that_leave(address)
 
 
-def test_lingering_after_413_ends(address: Address) -> None:
+def test_lingering_after_413_ends(played: Played) -> None:
     """A client that sends for ever after its 413 is cut off."""
-    request = lines("POST /score HTTP/1.1", "Host: t", f"Content-Length: {MAX_BODY_BYTES * 1000}")
-    claims.check_lingering_ends(address, request, b"413")
+    played["lingering-413"].result()
 
 
-def test_lingering_after_431_ends(address: Address) -> None:
+def test_lingering_after_431_ends(played: Played) -> None:
     """A client that sends for ever after its 431 is cut off."""
-    request = b"GET / HTTP/1.1\r\nHost: t\r\nX-Big: " + b"x" * (MAX_HEADER_BYTES + 1000)
-    claims.check_lingering_ends(address, request, b"431")
+    played["lingering-431"].result()
 
 
-@pytest.mark.parametrize("fields", [(), ("Connection: close",)], ids=["keep-alive", "close"])
-def test_write_timeout(fields: tuple[str, ...], address: Address) -> None:
+@pytest.mark.parametrize("last", LAST)
+def test_write_timeout(last: str, played: Played) -> None:
     """A client that does not read its answer is cut off, also from the last answer of its connection."""
-    claims.check_write_timeout(address, WRITE_TIMEOUT_MS / 1000, *fields)
+    played[f"write-timeout-{last}"].result()
 
 
-@pytest.mark.parametrize("fields", [(), ("Connection: close",)], ids=["keep-alive", "close"])
-def test_slow_reader_is_served(fields: tuple[str, ...], address: Address) -> None:
+@pytest.mark.parametrize("last", LAST)
+def test_slow_reader_is_served(last: str, played: Played) -> None:
     """A client that takes three times the write timeout for its answer, always reading, is not cut off."""
-    claims.check_slow_reader_is_served(address, 12_000_000, 4_000_000 * 1000 // WRITE_TIMEOUT_MS, *fields)
+    played[f"slow-reader-{last}"].result()
 
 
 def test_cut_off_body_is_not_scored(address: Address, tmp_path: Path) -> None:

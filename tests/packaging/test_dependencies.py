@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.process, pytest.mark.timeout(300)]
 
 # The released server refuses each of these by an exact version or a narrow range of its own, or did so for years.
 BESIDE = ["pydantic", "opentelemetry-sdk", "flask==3.0.*", "wrapt==1.14.1", "mlflow-skinny"]
@@ -32,7 +32,7 @@ def test_serves_beside(requirement: str, tmp_path: Path) -> None:
     """With the newest release of a package, or one that users are bound to, the server installs and answers."""
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
-    pip("--python", str(python), "install", "--quiet", str(ROOT), requirement)
+    pip("--python", str(python), "install", "--quiet", "--no-compile", str(ROOT), requirement)
     pip("--python", str(python), "check")
     smoke = subprocess.run(
         [python, ROOT / "tests" / "smoke" / "smoke_test.py"], capture_output=True, text=True, check=False, cwd=tmp_path

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.servers import RunningServer
+from tests.servers import RunningServer, no_certificates
 
 PATIENCE_S = 20.0
 
@@ -19,7 +19,7 @@ PATIENCE_S = 20.0
 @functools.cache
 def client() -> httpx.Client:
     """Return a client that is no server's own, so that it outlives them all; making one is slow."""
-    return httpx.Client(timeout=PATIENCE_S, trust_env=False, headers={"Connection": "close"})
+    return httpx.Client(timeout=PATIENCE_S, trust_env=False, headers={"Connection": "close"}, verify=no_certificates())
 
 
 def post(server: RunningServer, content: str) -> httpx.Response:

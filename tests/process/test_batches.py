@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from tests.conftest import StartServer
+from tests.process.asking import client
 from tests.scraping import Scraped
+
+if TYPE_CHECKING:
+    import httpx
 
 pytestmark = pytest.mark.process
 
@@ -52,7 +55,7 @@ def test_requests_that_gather_are_one_call(server: StartServer, tmp_path: Path) 
     names = ["a", "b", "c", "bad", "d"]
 
     def ask(name: str) -> httpx.Response:
-        return httpx.post(f"{running.url}/score", json=name, headers={"x-request-id": f"id-{name}"}, timeout=30)
+        return client().post(f"{running.url}/score", json=name, headers={"x-request-id": f"id-{name}"})
 
     def in_flight() -> float:
         return Scraped(running.client.get("/metrics").text).total("requests_in_flight")
@@ -81,10 +84,9 @@ def test_a_schema_script_in_batches_answers_as_without(server: StartServer, thre
     """A script that knows nothing of batches gives every client its own rows, under load too."""
     running = server(SCHEMA, "--max_batch_size", "16", "--worker_threads", threads)
 
-    def ask(number: int) -> tuple[int, Any]:
+    def ask(number: int) -> tuple[int, httpx.Response]:
         rows = [[number, row] for row in range(number % 4 + 1)] if number % 10 else [["x", "y"]]
-        with httpx.Client(base_url=running.url, timeout=30) as client:
-            return number, client.post("/score", json={"data": rows})
+        return number, client().post(f"{running.url}/score", json={"data": rows})
 
     with ThreadPoolExecutor(16) as pool:
         for number, answer in pool.map(ask, range(200)):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import http.server
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT, StartServer
+from tests.conftest import StartServer
+from tests.kept import CACHE, kept_package
 from tests.process.test_model_data import environment, rows_of, score
 
 pytestmark = pytest.mark.process
@@ -89,11 +88,8 @@ def test_collectors_of_scripts(server: StartServer, tmp_path: Path, preload: str
 @pytest.fixture(scope="module")
 def original() -> Path:
     """The folder of the original package, azureml-ai-monitoring, beside the environment: it would hide our packages."""
-    folder = PROJECT / ".cache" / "azureml-ai-monitoring-1.0.0"
-    if not (folder / "azureml").is_dir():
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
-        subprocess.run([*command, "--target", str(folder), "azureml-ai-monitoring==1.0.0"], check=True)
-    return folder
+    name = "azureml-ai-monitoring"
+    return kept_package(CACHE / f"{name}-1.0.0", f"{name}==1.0.0")
 
 
 class Sidecar(http.server.BaseHTTPRequestHandler):

@@ -22,7 +22,7 @@ from tests.process.asking import PATIENCE_S
 from tests.servers import RunningServer, server_command, server_environment
 from tests.telemetry.ingestion import KEY, Answer, Envelope, Ingestion, refusing_url
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.long, pytest.mark.process]
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 IDS = {"x-request-id": "request-1", "x-ms-client-request-id": "client-1"}

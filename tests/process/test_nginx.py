@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from azmlinfsrv.errors import NOT_FOUND
-from tests.conftest import StartServer
+from tests.conftest import MEASURED, Record, StartServer
 from tests.ports import ReservedPort
 from tests.process.asking import answer_of, at_once
 from tests.process.conftest import SharedServer
@@ -281,7 +281,7 @@ def test_two_workers(server: StartServer, scripts: Path, internal: str) -> None:
     assert set(at_once(8, running, "pid")) <= workers
 
 
-def test_bodies_of_100_mb(server: StartServer, internal: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bodies_of_100_mb(server: StartServer, internal: str, record_property: Record) -> None:
     """A body of 100 MB passes, one of 101 MB gets a JSON 413, and the worker never holds 2.5 times the body."""
     running = server(
         """
@@ -303,8 +303,7 @@ def test_bodies_of_100_mb(server: StartServer, internal: str, capsys: pytest.Cap
     _, before = running.client.post("/score", content=b"x").json()
     size, after = running.client.post("/score", content=bytes(100 * MIB)).json()
     assert size == 100 * MIB
-    with capsys.disabled():
-        print(f"\n100 MB: memory of the worker {before / 1024:.0f} MB, at most {after / 1024:.0f} MB")  # noqa: T201
+    record_property(MEASURED, f"100 MB: memory of the worker {before / 1024:.0f} MB, at most {after / 1024:.0f} MB")
     assert (after - before) * 1024 <= 2.5 * size
     response = running.client.post("/score", content=bytes(101 * MIB))
     assert_error(response, 413, f"The request body is larger than {100 * MIB} bytes")

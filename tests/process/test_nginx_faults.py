@@ -19,7 +19,7 @@ from azmlinfsrv.errors import RUN_FAILED
 from azmlinfsrv.messages import Response
 from azmlinfsrv.nginx import Site, find, render
 from azmlinfsrv.settings import Settings
-from tests.conftest import StartServer
+from tests.conftest import MEASURED, Record, StartServer
 from tests.ports import ReservedPort
 from tests.process.asking import PATIENCE_S, Held, ask
 from tests.process.fronted import UUID, assert_error, lives, load, parts
@@ -204,7 +204,7 @@ def test_a_slow_reader_does_not_hold_the_worker(server: StartServer, internal: s
 
 @pytest.mark.parametrize("how", ["reload", "max_requests"])
 def test_no_request_is_lost_to_a_new_worker(
-    server: StartServer, scripts: Path, internal: str, how: str, capsys: pytest.CaptureFixture[str]
+    server: StartServer, scripts: Path, internal: str, how: str, record_property: Record
 ) -> None:
     """A worker that is replaced under load, by a reload or after its requests, costs no client an answer."""
     env = {"GUNICORN_CMD_ARGS": "--max-requests 300"} if how == "max_requests" else {}
@@ -216,8 +216,8 @@ def test_no_request_is_lost_to_a_new_worker(
             running.process.send_signal(signal.SIGHUP)
         running.wait_until(lambda: not lives(old), 2 * PATIENCE_S)
         clients.wait_for(50, running)
-    with capsys.disabled():
-        print(f"\n{how}: longest without success {clients.longest_s:.2f} s, seen {dict(clients.seen)}")  # noqa: T201
+    seen = f"longest without success {clients.longest_s:.2f} s, seen {dict(clients.seen)}"
+    record_property(MEASURED, f"{how}: {seen}")
     assert set(clients.seen) == {"200"}
 
 

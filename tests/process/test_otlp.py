@@ -14,7 +14,7 @@ from tests.conftest import StartServer
 from tests.telemetry.collector import Collector, attributes, grpc_collector, http_collector
 from tests.telemetry.ingestion import Ingestion, refusing_url
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.long, pytest.mark.process]
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADERS = {"x-request-id": "request-1", "traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "a=b"}
@@ -105,6 +105,7 @@ def test_metrics(server: StartServer, scripts: Path, collecting: tuple[Collector
     assert up[-1].gauge.data_points[0].as_double == 3
     durations = [metric for metric in collector.metrics() if metric.name == "azmlinfsrv.request_duration"]
     assert durations[-1].unit == "s"
+    assert running.stop() == 0
 
 
 def test_both_back_ends(server: StartServer, scripts: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import RequireProgram, StartServer
+from tests.conftest import MEASURED, Record, RequireProgram, StartServer
 from tests.ports import ReservedPort
 from tests.process.asking import PATIENCE_S, Held, answer_of, ask
 from tests.process.fronted import is_nginx, lives, load, parts
@@ -56,9 +56,7 @@ def victim_of(server: RunningServer, name: str) -> psutil.Process:
 
 
 @pytest.mark.parametrize("name", ["nginx", "nginx's worker", "arbiter", "worker"])
-def test_what_is_killed_under_load_is_back(
-    front: Front, scripts: Path, name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_killed_under_load_is_back(front: Front, scripts: Path, name: str, record_property: Record) -> None:
     """After kill -9 the service is back; clients lose the requests that were under way, and no others.
 
     How long it is away is measured by `bench/faults.py`.
@@ -73,8 +71,8 @@ def test_what_is_killed_under_load_is_back(
         running.wait_until(lambda: not any(map(lives, watched)))
         clients.wait_for(100, running)
         master, arbiter = parts(running)
-    with capsys.disabled():
-        print(f"\nkill -9 of {name}: longest without success {clients.longest_s:.2f} s, seen {dict(clients.seen)}")  # noqa: T201
+    seen = f"longest without success {clients.longest_s:.2f} s, seen {dict(clients.seen)}"
+    record_property(MEASURED, f"kill -9 of {name}: {seen}")
     assert clients.longest_s < PATIENCE_S
     assert sum(clients.seen.values()) - clients.seen["200"] <= 4  # one a client
     assert "ConnectError" not in clients.seen

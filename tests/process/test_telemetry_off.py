@@ -57,5 +57,10 @@ def test_each_back_end_imports_its_own(server: StartServer) -> None:
         AML_APP_INSIGHTS_ENDPOINT="http://127.0.0.1:1",
     )
     assert "grpc" not in insights["modules"] and "azmlinfsrv.telemetry.otlp" not in insights["modules"]
-    otlp = seen(server, AZMLINFSRV_OTLP_ENABLED="true", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
+    otlp = seen(
+        server,
+        AZMLINFSRV_OTLP_ENABLED="true",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
+        OTEL_EXPORTER_OTLP_TIMEOUT="1",
+    )
     assert "azure.monitor" not in otlp["modules"] and "azmlinfsrv.telemetry.insights" not in otlp["modules"]

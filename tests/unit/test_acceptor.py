@@ -32,13 +32,19 @@ class Shortage(socket.socket):
 
 
 class Worker:
-    """A worker that keeps every connection it gets."""
+    """A worker that keeps every connection it gets.
+
+    Attributes:
+        taken: how many it has.
+        went_first: for each, whether no other worker had less to do between its being taken and its being open.
+    """
 
     def __init__(self, sharing: Sharing, sock: socket.socket) -> None:
         slot = sharing.board.take()
         assert slot is not None
         self.slot, self.load = slot, Load(sharing.board, slot)
         self.taken = 0
+        self.went_first: list[bool] = []
         self.requests = 0
         self._sharing = sharing
         self.acceptor = Acceptor(asyncio.get_running_loop(), sock, self._connection, self.load)
@@ -50,6 +56,7 @@ class Worker:
         self.load.tell(self.requests, self.taken)
 
     def _connection(self) -> asyncio.Protocol:
+        self.went_first.append(self.load.is_least())
         self.taken += 1
         self.tell()
         self._sharing.arrived.release()
@@ -157,6 +164,19 @@ def test_a_busy_worker_takes_what_others_leave() -> None:
         busy.tell(requests=3)
         await sharing.connect(3)
         assert (stuck.taken, busy.taken) == (0, 3)
+
+    play(scenario)
+
+
+def test_a_connection_counts_as_soon_as_it_is_taken() -> None:
+    """One that is not open yet is something to do: of the next, which may be there already, others go first."""
+
+    async def scenario(sharing: Sharing) -> None:
+        taking = sharing.worker()
+        sharing.worker(takes=False)
+        assert taking.load.is_least()
+        await sharing.connect()
+        assert taking.went_first == [False]
 
     play(scenario)
 

@@ -610,7 +610,7 @@ class _Colour(enum.Enum):
         Annotated[pd.DataFrame, Frame(a="float64")] | None,
         Deep,
     ],
-    ids=str,
+    ids=lambda annotation: re.sub(" at 0x[0-9a-f]+", "", str(annotation)),
 )
 def test_none_is_null_where_the_annotation_has_it(annotation: Any) -> None:
     """None is written as the description says where that names null, also where nothing else is returned."""

@@ -60,7 +60,10 @@ def collector(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """A function that starts a pipeline with the environment of the moment; it is closed after the test."""
+    """A function that starts a pipeline with the environment of the moment; it is closed after the test.
+
+    A test asks for it after the collector: otherwise each pipeline tries for a second to reach what is gone.
+    """
     monkeypatch.setenv("GRPC_VERBOSITY", "NONE")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
     loggers = [logging.getLogger(name) for name in ("opentelemetry.exporter", "opentelemetry.sdk")]
@@ -91,7 +94,7 @@ def send(pipeline: Pipeline, *records: object) -> None:
     assert pipeline.flush(PATIENCE_S)
 
 
-def test_the_span_of_a_request(start: Start, collector: Collector) -> None:
+def test_the_span_of_a_request(collector: Collector, start: Start) -> None:
     """A request is a server span with its true times, the caller as its parent, and the conventions' attributes."""
     send(start(), request(body=None))
     (span,) = collector.spans()
@@ -130,7 +133,7 @@ def test_the_span_of_a_request(start: Start, collector: Collector) -> None:
     ],
 )
 def test_the_status_of_a_span(
-    start: Start, collector: Collector, changes: dict[str, Any], code: int, kind: str | None
+    collector: Collector, start: Start, changes: dict[str, Any], code: int, kind: str | None
 ) -> None:
     """By the conventions a server span fails at 500 and above, and not by its client's mistakes."""
     send(start(), request(body=None, **changes))
@@ -139,7 +142,7 @@ def test_the_status_of_a_span(
     assert attributes(span).get("error.type") == kind
 
 
-def test_logs(start: Start, collector: Collector) -> None:
+def test_logs(collector: Collector, start: Start) -> None:
     """Model data, printed lines, log lines and exceptions are log records within the request's span."""
     pipeline = start()
     send(pipeline, request(), printed(), log_line(), exception(), log_line(failure=FAILURE, message="oh"))
@@ -160,7 +163,7 @@ def test_logs(start: Start, collector: Collector) -> None:
     assert pipeline.dropped == 0
 
 
-def test_metrics(start: Start, collector: Collector) -> None:
+def test_metrics(collector: Collector, start: Start) -> None:
     """Metrics are sent at their interval, with OpenTelemetry's names and units, and once more at the end."""
     pipeline = start(OTEL_METRIC_EXPORT_INTERVAL="100")
     collector.wait_for(lambda: len(collector.metrics()) >= 2 * len(READINGS))
@@ -176,7 +179,7 @@ def test_metrics(start: Start, collector: Collector) -> None:
     assert not point.HasField("min") and not point.HasField("max")
 
 
-def test_headers_and_names_of_the_environment(start: Start, collector: Collector) -> None:
+def test_headers_and_names_of_the_environment(collector: Collector, start: Start) -> None:
     """OTEL_EXPORTER_OTLP_HEADERS and OTEL_RESOURCE_ATTRIBUTES are honoured; the latter win over our own."""
     pipeline = start(
         OTEL_EXPORTER_OTLP_HEADERS="x-key=abc", OTEL_RESOURCE_ATTRIBUTES="service.name=theirs,deployment.environment=t"
@@ -187,7 +190,7 @@ def test_headers_and_names_of_the_environment(start: Start, collector: Collector
     assert (resource["service.name"], resource["deployment.environment"]) == ("theirs", "t")
 
 
-def test_signals_that_are_left_out(start: Start, collector: Collector) -> None:
+def test_signals_that_are_left_out(collector: Collector, start: Start) -> None:
     """OTEL_LOGS_EXPORTER=none sends no logs; that is no drop."""
     pipeline = start(OTEL_LOGS_EXPORTER="none", OTEL_METRICS_EXPORTER="none")
     send(pipeline, request(), printed())
