@@ -59,8 +59,8 @@ class AccessSettings:
     tls_certificate: str | None = row(
         None,
         ACCESS,
-        "Path of a PEM file with the server's certificate and those between it and its authority; with it, all ports "
-        "speak TLS 1.2 or newer. It is read again at SIGHUP.",
+        "Path of a PEM file with the server's certificate and those between it and its authority; with it, the port "
+        "speaks TLS 1.2 or newer, the health port stays plain. It is read again at SIGHUP.",
         "AZMLINFSRV_TLS_CERTIFICATE",
         flag="--tls_certificate",
         in_file=True,

@@ -190,7 +190,12 @@ def make_health_app(settings: Settings, board: Board, clock: LineClock) -> Appli
     table = ServerHealth(board, longest_silence_s(settings)).routes(metrics=settings.metrics_enabled)
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     version = SERVER_VERSION if settings.send_server_version else ""
-    return Application(table, Health(), _nothing_to_score, cors, version, _NoLines(clock, None))
+    access = None
+    if settings.wants_keys:
+        from azmlinfsrv.access import make_access
+
+        access = make_access(settings)
+    return Application(table, Health(), _nothing_to_score, cors, version, _NoLines(clock, None), access=access)
 
 
 class _NoLines(RequestLog):

@@ -168,7 +168,7 @@ def test_scripts_of_pages_are_served(page: Path, port: int, tmp_path: Path) -> N
             body = b'{"values": [1.0]}' if "values" in block.text else b"[1]"
             is_json = "from pydantic" in block.text
             if "@input_schema" in block.text:
-                body, is_json = b'{"data": [[1, 2, 3, 4]]}', True
+                body, is_json = b'{"values": [1.0]}' if "values" in block.text else b'{"data": [[1, 2, 3, 4]]}', True
             elif ", Frame(" in block.text:
                 body, is_json = b'{"people": [{"name": "Ada", "age": 36}]}', True
             elif is_json:

@@ -221,6 +221,9 @@ def test_what_else_the_health_port_has() -> None:
     assert metrics.status == 200
     assert b'azmlinfsrv_run_slots{worker="0"} 1' in metrics.body
     assert workers.ask("/metrics", metrics_enabled=False).status == 404
+    assert workers.ask("/metrics", api_key="secret").status == 401
+    assert workers.ask("/metrics", api_key="secret", api_key_for_metrics=False).status == 200
+    assert workers.ask("/live", api_key="secret").status == 200
     missing = workers.ask("/score", "POST")
     assert missing.status == 404
     assert headers_of(missing)["x-request-id"]

@@ -129,3 +129,21 @@ def test_a_connection_that_is_being_opened_as_the_stop_begins(
         answer = pool.submit(ask, listening)
         service.run()
     assert answer.result().startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_worker_that_refuses_requests_is_not_ready(listening: socket.socket) -> None:
+    """While requests are refused for the load the worker says that it is overloaded, and takes that back after."""
+    board = Board(1, 1)
+    state = WorkerState(board, board.take())
+    conditions: list[int] = []
+
+    def beat() -> None:
+        conditions.append(int(board.cells[board.start_of(0) + CONDITION]))
+        service._runner.admission.is_refusing = len(conditions) == 1
+        if len(conditions) == 3:
+            service.stop()
+
+    state.begin(1, time.monotonic())
+    service = made(listening, beat, state=state)
+    service.run()
+    assert conditions[:3] == [0, 1 << REASONS.index("overloaded"), 0]
