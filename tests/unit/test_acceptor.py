@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from azmlinfsrv import acceptor
 from azmlinfsrv.acceptor import LEAVING, Acceptor, Load
 from azmlinfsrv.telemetry.board import Board
 
@@ -118,8 +119,9 @@ def play(scenario: Scenario) -> None:
     asyncio.run(main())
 
 
-def test_a_busy_worker_leaves_connections_to_an_idle_one() -> None:
+def test_a_busy_worker_leaves_connections_to_an_idle_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """While one worker has a request, the other takes every connection, however many it has."""
+    monkeypatch.setattr(acceptor, "_LEAVE_S", WAIT_S)  # this process may stand still for longer than a millisecond
 
     async def scenario(sharing: Sharing) -> None:
         busy, idle = sharing.worker(), sharing.worker()

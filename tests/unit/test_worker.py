@@ -19,6 +19,7 @@ from azmlinfsrv.settings import Settings
 from azmlinfsrv.slots import Slots
 from azmlinfsrv.telemetry.board import LOAD
 from azmlinfsrv.worker import ScoringWorker
+from azmlinfsrv.worker_state import WorkerState
 from tests.unit.http_fakes import load_module
 
 
@@ -61,10 +62,11 @@ def test_several_workers_take_turns(workers: int, listening: socket.socket, sign
     script = Script(load_module("core_plain"))
     settings = Settings(worker_count=workers)
     loaded = Loaded(script, Swagger(settings, script.run), lambda: None, 0.0)
-    app = SimpleNamespace(slots=Slots(workers))
+    app = SimpleNamespace(slots=Slots(workers), tls=None)
     sockets = [SimpleNamespace(sock=listening.dup())]
     worker = BriefWorker(1, os.getppid(), sockets, app, 30, Config(), logging.getLogger("gunicorn.error"))
     worker.wsgi, worker.PIPE = (loaded, settings), signals
+    worker._state = WorkerState(app.slots.board, worker.slot)  # made by init_process
     worker.run()
     worker.tmp.close()
     assert (worker.load > 0) is (workers > 1)
