@@ -22,7 +22,7 @@ from tests.servers import RunningServer, server_command, server_environment
 if TYPE_CHECKING:
     import httpx
 
-pytestmark = [pytest.mark.long, pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.long, pytest.mark.process, pytest.mark.timeout(300)]
 
 NAMES = ["batched_forest", "diabetes", "digits_image", "iris_typed", "stream", "wine_schema"]
 Serve = Callable[[str], RunningServer]

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import pytest
 import uvloop
@@ -127,7 +128,7 @@ def test_a_connection_that_is_being_opened_as_the_stop_begins(
         service.take_turns(Load(board, slot))
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(ask, listening)
-        service.run()
+        copy_context().run(service.run)  # it leaves the request's id in the context that it runs in
     assert answer.result().startswith(b"HTTP/1.1 200 ")
 
 
