@@ -46,6 +46,13 @@ class Tensor(NamedTuple):
         except (ValueError, TypeError, OverflowError, MemoryError) as error:
             raise BadInputError(f"input {self.name!r}: {error}") from None
 
+    def flat(self) -> Tensor:
+        """Return a tensor of one column as one of one dimension."""
+        data = self.data
+        if isinstance(data, list) and all(isinstance(row, list) and len(row) == 1 for row in data):
+            data = [row[0] for row in data]
+        return self._replace(shape=self.shape[:1], data=data)
+
 
 class Wanted(NamedTuple):
     """An output that is asked for."""

@@ -54,6 +54,8 @@ class TensorSpec(NamedTuple):
         """
         if self.is_strict and tensor.datatype != self.datatype:
             raise BadInputError(f"input {self.name!r} has the datatype {tensor.datatype}, expected {self.datatype}")
+        if self.has_shape and len(self.shape) == 1 and len(tensor.shape) == 2 and tensor.shape[1] == 1:
+            return self.read(tensor.flat())  # MLServer's clients have no shape of one dimension
         if self.has_shape and not self._fits(tensor.shape):
             raise BadInputError(
                 f"input {self.name!r} has the shape {list(tensor.shape)}, expected {list(self.shape)}; -1 is any size"
@@ -104,14 +106,7 @@ class FrameInput:
 
         values = {}
         for column, spec in zip(self._columns, self.specs, strict=True):
-            tensor = sent[spec.name]
-            if len(tensor.shape) == 2 and tensor.shape[1] == 1:
-                tensor = tensor._replace(shape=tensor.shape[:1])
-                if isinstance(tensor.data, list) and all(
-                    isinstance(row, list) and len(row) == 1 for row in tensor.data
-                ):
-                    tensor = tensor._replace(data=[row[0] for row in tensor.data])
-            array = spec.read(tensor)
+            array = spec.read(sent[spec.name])
             values[column] = list(_texts(spec, array)) if array.dtype.kind == "O" else array
         sizes = Counter(map(len, values.values()))
         if len(sizes) > 1:

@@ -105,6 +105,15 @@ def test_arrays_that_may_be_anything() -> None:
     assert found.dtype == np.int8 and found.tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("data", [[1, 2], [[1], [2]], memoryview(b"\1\0\2\0")], ids=["flat", "nested", "binary"])
+def test_columns_as_arrays_of_one_dimension(data: Any) -> None:
+    """An array of one dimension may come as one column, as MLServer's clients send it."""
+    inputs = inputs_of(taking(NumpyParameterType(np.array([1], np.int16))))
+    assert arguments(inputs, Tensor("data", "INT16", (2, 1), data))["data"].tolist() == [1, 2]
+    free = NumpyParameterType(np.array([1], np.int16), enforce_shape=False)
+    assert arguments(inputs_of(taking(free)), Tensor("data", "INT16", (2, 1), data))["data"].shape == (2, 1)
+
+
 def test_frames_of_decorated_scripts() -> None:
     """A frame is a tensor a column, sent as rows or as a column of them; it gets the sample's types and order."""
     inputs = inputs_of(taking(PandasParameterType(PEOPLE)))

@@ -123,7 +123,6 @@ def described(run: Any) -> list[tuple[str, str, list[int]]]:
         (StandardPythonParameterType({"label": ["a"], "p": [0.5]}), [("label", "BYTES", [-1]), ("p", "FP64", [-1])]),
         (StandardPythonParameterType("text"), [(OUT, "BYTES", [-1])]),
     ],
-    ids=str,
 )
 def test_outputs_of_decorated_scripts(part: Any, expected: Any) -> None:
     """The output schema's sample says what the outputs are, of any number of rows."""

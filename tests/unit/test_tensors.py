@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
@@ -44,6 +44,7 @@ def test_numbers_go_both_ways(datatype: str) -> None:
     np.testing.assert_array_equal(tensors.json_elements(again), array)
 
 
+@settings(deadline=None)
 @given(st_numpy.arrays(st_numpy.floating_dtypes(endianness="="), st_numpy.array_shapes(min_dims=0, min_side=0)))
 def test_any_array_comes_back_from_binary(array: Any) -> None:
     """An array of any shape, the empty one and the one without dimensions too, comes back bit by bit."""
@@ -52,6 +53,7 @@ def test_any_array_comes_back_from_binary(array: Any) -> None:
     assert again.tobytes() == array.tobytes() and again.shape == array.shape
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), max_size=8))
 def test_bytes_come_back_from_binary(elements: list[bytes]) -> None:
     """Elements of BYTES may be any bytes, and none."""
