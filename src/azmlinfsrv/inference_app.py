@@ -46,7 +46,8 @@ class InferenceRoutes(dict[str, Route]):
             raise KeyError(path)
         error = self._error(path)
 
-        def refuse(_: Request) -> Response:
+        def refuse(request: Request) -> Response:
+            request.matched = False  # telemetry must not get a route for each path that somebody thinks of
             raise error
 
         return Route(refuse, _ANY)

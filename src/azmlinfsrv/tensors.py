@@ -86,18 +86,20 @@ def read_json(data: Any, datatype: str, shape: Sequence[int]) -> Any:
 def _numbers(data: list[Any], datatype: str) -> Any:
     import numpy as np
 
-    array = Array(_DTYPES[datatype])
+    dtype = _DTYPES[datatype]
     try:
-        found = np.asarray(data)
-        if found.dtype.kind == "f" and array.dtype in ("int64", "uint64"):
-            exact = np.array(data, dtype=object)  # NumPy makes floats of integers that no type of 64 bits has together
+        if dtype in ("int64", "uint64") and np.asarray(data).dtype.kind == "f":
+            # NumPy makes floats of integers that no type of 64 bits has together.
+            exact = np.array(data, dtype=object)
             if all(type(each) is int for each in exact.flat):
-                return exact.astype(array.dtype)
-        if found.dtype.kind == "O" and array.dtype.startswith("float"):
-            return array.parse(with_nan(found))
+                return exact.astype(dtype)
+        return Array(dtype).parse(data)
     except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"not an array of {array.dtype}: {error}") from error
-    return array.parse(data)
+        if datatype.startswith("FP"):
+            objects = np.array(data, dtype=object)
+            if any(each is None for each in objects.flat):
+                return Array(dtype).parse(with_nan(objects))
+        raise error if isinstance(error, ValueError) else ValueError(f"not an array of {dtype}: {error}") from error
 
 
 def with_nan(objects: Any) -> Any:

@@ -367,7 +367,7 @@ async def test_a_stream_that_nobody_foresaw() -> None:
 
 
 async def test_metrics_have_the_paths(client: httpx.AsyncClient) -> None:
-    """Requests are counted by the protocol's paths; those to other models together."""
+    """Requests are counted by the protocol's paths; those to other models together, whatever their names."""
     await client.post(INFER, json={"inputs": [ROWS]})
     await client.get("/v2/models/other")
     text = (await client.get("/metrics")).text
