@@ -281,15 +281,18 @@ def _finish_array(name: str, spec: TensorSpec, part: Any, is_converted: bool) ->
         sample.dtype.kind == "O" and sample.size and isinstance(sample.flat[0], bytes)
     )
 
+    # Texts as long as they are: a dtype such as <U3 would cut them off.
+    target = sample.dtype.kind if sample.dtype.kind in "US" else sample.dtype
+
     def finish(array: Any) -> Any:
-        if array.dtype.kind == "O" and not wants_bytes:
-            array = _texts(spec, array)
+        if array.dtype.kind == "O":
+            array = _bytes(array) if wants_bytes else _texts(spec, array)
         if not is_converted:
             return array.tolist()
         try:
             if has_plain_dtype(part):
                 return fit_array(array, part)
-            return array.astype(sample.dtype) if part.enforce_column_type else array
+            return array.astype(target) if part.enforce_column_type else array
         except (ValueError, TypeError, OverflowError) as error:
             raise decorated.not_valid(name, part, str(error)) from None
 
@@ -307,6 +310,14 @@ def _finish_frame(name: str, part: Any, is_converted: bool) -> Callable[[Any], A
         return frame.values.tolist() if orient == "values" else frame.to_dict(orient=orient)
 
     return finish
+
+
+def _bytes(array: Any) -> Any:
+    import numpy as np
+
+    found = np.empty(array.size, dtype=object)
+    found[:] = [each.encode("utf-8", "replace") if isinstance(each, str) else each for each in array.flat]
+    return found.reshape(array.shape)
 
 
 def _texts(spec: TensorSpec, array: Any) -> Any:
