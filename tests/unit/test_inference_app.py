@@ -17,10 +17,17 @@ from inference_schema import schema_decorators
 from inference_schema.parameter_types.numpy_parameter_type import NumpyParameterType
 
 from azmlinfsrv import __version__, batched, rawhttp
+from azmlinfsrv.access import make_access
+from azmlinfsrv.app import Application, create_app
 from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.inference import make_inference, model_name
+from azmlinfsrv.inference_app import InferenceExtension
 from azmlinfsrv.inference_body import HEADER_LENGTH
+from azmlinfsrv.messages import Request
+from azmlinfsrv.schema import Swagger
 from azmlinfsrv.settings import Settings
+from azmlinfsrv.worker_state import STOPPING, STUCK
+from tests.unit.http_fakes import RecordedLog, RecordedReply, request
 from tests.unit.inference_stage import INFER, error_of, outputs_of, script_of, served, tensor
 
 if TYPE_CHECKING:
@@ -411,3 +418,78 @@ async def test_a_name_with_a_space() -> None:
     async with served(summing(), v2_model_name="my model") as client:
         assert (await client.get("/v2/models/my%20model")).json()["name"] == "my model"
         assert outputs_of(await client.post("/v2/models/my%20model/infer", json={"inputs": [ROWS]}))
+
+
+async def test_log_lines(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Inferences and metadata get the server's own line as /score does, probes and unknown paths do not."""
+    with caplog.at_level("INFO", "azmlinfsrv"):
+        await client.post(INFER, json={"inputs": [ROWS]}, headers={"x-request-id": "mine"})
+        for path in ("/v2/models/model", "/v2/health/ready", "/v2/models/model/ready", "/v2/models/other"):
+            await client.get(path)
+    lines = [record.getMessage() for record in caplog.records if record.name == "azmlinfsrv"]
+    assert [line.split()[:3] for line in lines] == [["POST", INFER, "200"], ["GET", "/v2/models/model", "200"]]
+
+
+async def test_browsers_of_other_origins() -> None:
+    """Cross-origin headers are those of /score, on errors too."""
+    async with served(summing(), cors_origins="https://one.test") as client:
+        origin = {"Origin": "https://one.test"}
+        for content in ({"inputs": [ROWS]}, {}):
+            answer = await client.post(INFER, json=content, headers=origin)
+            assert answer.headers["access-control-allow-origin"] == "https://one.test"
+        asked = await client.options(INFER, headers={**origin, "Access-Control-Request-Method": "POST"})
+        assert asked.status_code == 200 and asked.headers["allow"] == "OPTIONS, POST"
+
+
+def made(api_key: str | None = None) -> tuple[Application, list[Request]]:
+    """Return an application of the protocol, and the requests that it hands to the script."""
+    settings, script, submitted = Settings(v2_enabled=True, api_key=api_key), script_of(summing()), list[Request]()
+    app = create_app(
+        Swagger(settings, script.run),
+        lambda request, _: submitted.append(request),
+        None,
+        "",
+        RecordedLog(),
+        access=make_access(settings),
+        extension=InferenceExtension(make_inference(script, settings)),
+    )
+    return app, submitted
+
+
+def asked(app: Application, method: str, path: str) -> tuple[int, Any]:
+    """Return status and content of an answer."""
+    reply = RecordedReply()
+    app.handle(request(method, path), reply)
+    return reply.response.status, json.loads(reply.response.body)
+
+
+def test_probes_say_why_not() -> None:
+    """What keeps the worker from taking requests is told in the protocol's form, with 503."""
+    app, _ = made()
+    app.health.set(STOPPING)
+    assert asked(app, "GET", "/v2/health/ready") == (503, {"error": "The server is not ready: stopping"})
+    assert asked(app, "GET", "/v2/models/model/ready") == (503, {"error": "The server is not ready: stopping"})
+    assert asked(app, "GET", "/v2/health/live") == (200, {"live": True})
+    app.health.set(STUCK)
+    assert asked(app, "GET", "/v2/health/live") == (503, {"error": "The server is not live: stuck"})
+
+
+@pytest.mark.parametrize("path", [INFER, "/v2/models/other/infer", "/v2/x"])
+def test_refused_before_the_body(path: str) -> None:
+    """A request without a key is refused before its body is read, also to a path that there is not."""
+    app, submitted = made("secret")
+    assert app.admit is not None
+    refusal = app.admit(path, "POST", {})
+    assert refusal is not None and app.admit("/v2/health/live", "GET", {}) is None
+    reply = RecordedReply()
+    app.reject(request("POST", path), reply, refusal)
+    assert reply.response.status == 401 and list(json.loads(reply.response.body)) == ["error"]
+    assert not submitted
+
+
+def test_requests_go_where_those_to_score_go() -> None:
+    """An inference is handed to the script, and only that."""
+    app, submitted = made()
+    app.handle(request("POST", INFER), RecordedReply())
+    app.handle(request("POST", "/score"), RecordedReply())
+    assert [each.path for each in submitted] == [INFER, "/score"]
