@@ -30,8 +30,9 @@ def fork(become: Callable[[], object], at_parents_death: signal.Signals) -> int:
         at_parents_death: what it gets when this process dies (Linux).
     """
     parent = os.getpid()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads it any more, or its disk is full
+        sys.stdout.flush()
+        sys.stderr.flush()
     pid = os.fork()
     if pid:
         with contextlib.suppress(OSError):

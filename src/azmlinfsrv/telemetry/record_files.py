@@ -72,7 +72,8 @@ class RecordFiles:
         convert: makes Parquet from lines, or None to keep the lines.
         finished: gets the path and the number of records of each finished file.
         removed: gets the number of records of each file that is removed.
-        now: seconds since the epoch.
+        now: seconds since the epoch, for the names of files.
+        clock: seconds of a clock that nobody sets, for their age.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class RecordFiles:
         finished: Callable[[str, int], None] = lambda path, records: None,
         removed: Callable[[int], None] = lambda records: None,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._rotation = rotation
@@ -90,6 +92,7 @@ class RecordFiles:
         self._on_finished = finished
         self._on_removed = removed
         self._now = now
+        self._clock = clock
         self._host = re.sub(r"[^\w.]+", "_", socket.gethostname(), flags=re.ASCII) or "host"
         self._file = -1
         self._stem = ""
@@ -130,7 +133,7 @@ class RecordFiles:
             return None
         if self._size >= self._rotation.file_bytes:
             return 0.0
-        return max(0.0, self._opened + self._rotation.file_s - self._now())
+        return max(0.0, self._opened + self._rotation.file_s - self._clock())
 
     def finish(self) -> None:
         """Give the file its name, where there is one, and remove the oldest.
@@ -184,7 +187,7 @@ class RecordFiles:
             os.close(file)  # another process took it for one that was left behind
         self._file, self._stem = file, stem
         self._size = self._records = 0
-        self._opened = self._now()
+        self._opened = self._clock()
 
     def _name(self, stem: str, records: int) -> None:
         partial = stem + PARTIAL
