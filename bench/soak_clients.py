@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import random
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 THREADS = 16
 PATIENCE_S = 30.0
@@ -61,9 +62,10 @@ class SoakClients:
         """Have clients ask, all together so many times a second."""
         self._done.clear()
         self._rate, self._next = rate, time.perf_counter()
-        threads = [threading.Thread(target=self._ask_all, args=(number,)) for number in range(THREADS)]
+        asks = [functools.partial(self._ask_all, number) for number in range(THREADS)]
         if rate < float("inf"):
-            threads.append(threading.Thread(target=self._ask_late))
+            asks.append(self._ask_late)
+        threads = [threading.Thread(target=self._until_wrong, args=(ask,)) for ask in asks]
         for thread in threads:
             thread.start()
         try:
@@ -76,6 +78,14 @@ class SoakClients:
     def disturb(self) -> None:
         """Say that a worker is about to be killed: each client may lose a request soon."""
         self._disturbed = time.perf_counter()
+
+    def _until_wrong(self, ask: Callable[[], None]) -> None:
+        """Ask; a client that ends too soon is a problem."""
+        try:
+            ask()
+        except Exception as error:
+            self.problems.append(f"a client ended: {error!r}")
+            raise
 
     def _turn(self) -> bool:
         """Wait for the time of the next request; returns False at the end."""

@@ -26,7 +26,7 @@ def run(request: AMLRequest) -> AMLResponse:
         time.sleep(60)
     if asked["do"] == "stream":
         return AMLResponse(pieces(), 200)
-    return AMLResponse({"sum": sum(asked["data"]), "model": len(MODEL)}, 200)
+    return AMLResponse({"sum": sum(asked["data"]), "model": len(MODEL)}, 200, json_str=True)
 
 
 def pieces() -> Iterator[bytes]:
