@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 
-from bench import POST_BYTES
-
+HEAD = b"POST /score HTTP/1.1\r\nHost: localhost\r\nx-request-id: %b\r\nContent-Length: 16\r\n\r\n"
+BODY = b'{"data":[1,2,3]}'
 CLIENTS = 8
 PATIENCE_S = 20.0
 # A connection is kept for so many requests, so that workers that were started later get some, too.
@@ -28,14 +29,15 @@ class Clients:
 
     Attributes:
         seen: how often each status, and each kind of broken connection, was seen since `begin`.
-        answered: number of answers of 200 in all.
+        answered: ids of the requests that were answered with 200, in all.
         away_s: the longest time without any answer of 200.
         slowest_s: the longest time that an answer took.
     """
 
     def __init__(self, port: int, pause_s: float = 0.0, patience_s: float = PATIENCE_S) -> None:
         self.seen: Counter[str] = Counter()
-        self.answered = 0
+        self.answered: set[str] = set()
+        self._ids = itertools.count()
         self.slowest_s = 0.0
         self._pause_s = pause_s
         self._patience_s = patience_s
@@ -72,11 +74,11 @@ class Clients:
             self.seen.clear()
             self.away_s, self.slowest_s, self._last = 0.0, 0.0, time.perf_counter()
 
-    def _note(self, what: str) -> None:
+    def _note(self, what: str, request_id: str = "") -> None:
         with self._lock:
             self.seen[what] += 1
             if what == "200":
-                self.answered += 1
+                self.answered.add(request_id)
                 now = time.perf_counter()
                 self.away_s = max(self.away_s, now - self._last)
                 self._last = now
@@ -96,7 +98,8 @@ class Clients:
         while not (closing or left == 0 or self._done.is_set()):
             left -= 1
             begun = time.perf_counter()
-            sock.sendall(POST_BYTES)
+            request_id = f"id-{next(self._ids)}"
+            sock.sendall(HEAD % request_id.encode() + BODY)
             answer = b""
             while b"\r\n\r\n" not in answer:
                 piece = sock.recv(65536)
@@ -111,6 +114,6 @@ class Clients:
                 body += sock.recv(65536)
             closing = b"connection: close" in fields
             self.slowest_s = max(self.slowest_s, time.perf_counter() - begun)
-            self._note(head.split()[1].decode())
+            self._note(head.split()[1].decode(), request_id)
             if self._pause_s:
                 self._done.wait(self._pause_s)

@@ -111,16 +111,15 @@ def collected(
         with subject(arguments, variables, pause_s=_PAUSE_S, **rest) as it:  # type: ignore[arg-type]  # passed on
             yield it, outcomes
             clients = it.clients
-        missing = clients.answered - recorded(Path(folder))
-        lost = f"{missing} records of model data" if missing > 0 else ""
-        outcomes.append(Outcome(clients.seen, clients.away_s, lost))
+        outcomes.append(Outcome(clients.seen, clients.away_s, missing_from(Path(folder), clients)))
 
 
-def recorded(folder: Path) -> int:
-    """Return how many answers of 200 the files of a folder tell of."""
-    count = 0
-    for path in folder.iterdir():
-        for line in path.read_bytes().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                count += json.loads(line).get("status") == 200
-    return count
+def missing_from(folder: Path, clients: Clients) -> str:
+    """Say which of the requests that were answered with 200 the files of a folder do not tell of, or tell of twice."""
+    told: Counter[str] = Counter()
+    for path in folder.glob("*.jsonl"):
+        told.update(json.loads(line)["request_id"] for line in path.read_bytes().splitlines())
+    missing = len(clients.answered - set(told))
+    twice = sum(count > 1 for count in told.values())
+    found = [f"{missing} records of model data"] if missing else []
+    return ", ".join(found + ([f"{twice} records are there twice"] if twice else []))

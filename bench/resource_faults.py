@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fault_server import WATCHED_S, Outcome, Skipped, collected, recorded, settle, subject
+from fault_server import WATCHED_S, Outcome, Skipped, collected, missing_from, settle, subject
 from telemetry import endpoint, variables
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
@@ -90,8 +90,8 @@ def data_disk_full() -> Outcome:
             settle(WATCHED_S)
             filler.unlink()
             it.clients.wait_for(200)
-        missing = it.clients.answered - recorded(disk / "data")
-    return Outcome(it.clients.seen, it.clients.away_s, f"{missing} records of model data" if missing > 0 else "")
+        lost = missing_from(disk / "data", it.clients)
+    return Outcome(it.clients.seen, it.clients.away_s, lost)
 
 
 def no_descriptors() -> Outcome:

@@ -62,7 +62,7 @@ class SoakClients:
         """Have clients ask, all together so many times a second."""
         self._done.clear()
         self._rate, self._next = rate, time.perf_counter()
-        asks = [functools.partial(self._ask_all, number) for number in range(THREADS)]
+        asks: list[Callable[[], None]] = [functools.partial(self._ask_all, number) for number in range(THREADS)]
         if rate < float("inf"):
             asks.append(self._ask_late)
         threads = [threading.Thread(target=self._until_wrong, args=(ask,)) for ask in asks]

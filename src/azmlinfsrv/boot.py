@@ -357,9 +357,9 @@ def _recorded(submit: Submit, record: Callable[[Request, Response], None]) -> Su
 
     def submit_recorded(request: Request, done: Callable[[Request, Response], None]) -> None:
         def answered(request: Request, response: Response) -> None:
-            done(request, response)
             if not request.dropped:
-                record(request, response)
+                record(request, response)  # before the answer: what was answered has been collected
+            done(request, response)
 
         submit(request, answered)
 

@@ -74,6 +74,9 @@ class RecordFiles:
         removed: gets the number of records of each file that is removed.
         now: seconds since the epoch, for the names of files.
         clock: seconds of a clock that nobody sets, for their age.
+
+    Attributes:
+        folder: the folder.
     """
 
     def __init__(
@@ -86,7 +89,7 @@ class RecordFiles:
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._rotation = rotation
         self._convert = convert
         self._on_finished = finished
@@ -161,9 +164,9 @@ class RecordFiles:
         if sys.platform == "win32":
             return
         self._left = False
-        for name in sorted(_names(self._folder)):
+        for name in sorted(_names(self.folder)):
             if name.endswith(PARTIAL):
-                path = os.path.join(self._folder, name)
+                path = os.path.join(self.folder, name)
                 try:
                     with _locked(path) as file:
                         if file is not None:
@@ -174,13 +177,13 @@ class RecordFiles:
 
     def left_behind(self) -> list[tuple[str, int]]:
         """Return the finished files of the folder and their numbers of records, oldest first."""
-        found = ((name, _FINISHED.match(name)) for name in sorted(_names(self._folder)))
-        return [(os.path.join(self._folder, name), int(match[1])) for name, match in found if match]
+        found = ((name, _FINISHED.match(name)) for name in sorted(_names(self.folder)))
+        return [(os.path.join(self.folder, name), int(match[1])) for name, match in found if match]
 
     def _open(self) -> None:
         while True:
             moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._now()))
-            stem = os.path.join(self._folder, f"{moment}-{self._host}-{os.getpid()}-{os.urandom(4).hex()}")
+            stem = os.path.join(self.folder, f"{moment}-{self._host}-{os.getpid()}-{os.urandom(4).hex()}")
             file = os.open(stem + PARTIAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
             if _lock(file) and os.fstat(file).st_nlink:
                 break
