@@ -22,6 +22,8 @@ from resource_faults import RESOURCE_FAULTS
 from bench import HERE
 
 AIM_S = 2.0
+DOCUMENT = HERE.parent / "docs" / "explanation" / "reliability.md"
+BEGIN, END = "<!-- The table is made by bench/faults.py -->\n", "<!-- end of the table -->\n"
 
 
 def measure(rounds: int, only: str) -> dict[str, list[Outcome]]:
@@ -56,12 +58,22 @@ def table(figures: dict[str, list[Outcome]]) -> str:
     return "\n".join(lines)
 
 
+def show(found: str, document: Path) -> None:
+    """Put the table into a document, between its marks."""
+    before, begin, rest = document.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{document} has no place for the table")
+    document.write_text(f"{before}{begin}\n{found}\n\n{end}{after}", "utf-8")
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="faults whose name has this text; nothing is written")
-    parser.add_argument("--output", type=Path, default=HERE / "faults.md")
+    default = HERE / "faults.md"
+    parser.add_argument("--output", type=Path, default=default, help="else the document has the table, too")
     options = parser.parse_args()
     found = table(measure(options.rounds, options.only))
     if options.only:
@@ -79,6 +91,8 @@ def main() -> None:
         f"{found}\n"
     )
     options.output.write_text(page, "utf-8")
+    if options.output == default:
+        show(found, DOCUMENT)
     print(page)
 
 

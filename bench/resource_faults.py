@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fault_server import WATCHED_S, Outcome, Skipped, collected, missing_from, settle, subject
+from fault_server import WATCHED_S, Outcome, Skipped, Subject, collected, missing_from, settle, subject
 from telemetry import endpoint, variables
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
@@ -33,6 +35,7 @@ def run(data):
         bytearray(4 << 30)
     return 1
 """
+HUGE = GREEDY.replace("% 10 ==", "% 5000 ==").replace("bytearray(4 << 30)", "b'x' * (1 << 30)")
 DAY_S = 86400
 _PAUSE_S = 0.001
 
@@ -74,10 +77,11 @@ def log_disk_full() -> Outcome:
             settle(1.0)
             it.clients.wait_for(200)
         text = log.read_text("utf-8", "replace")
-        told = "Lines of the log that could not be written" in text
-        if not told:
+        counts = re.findall(r"Lines of the log that could not be written before, and are lost: (\d+)", text)
+        if not counts:
             raise RuntimeError("the log does not say what it lost")
-    return Outcome(it.clients.seen, it.clients.away_s, "lines of the log, which says how many")
+    lost = f"{sum(map(int, counts)):,} lines of the log, as it says"
+    return Outcome(it.clients.seen, it.clients.away_s, lost)
 
 
 def data_disk_full() -> Outcome:
@@ -121,6 +125,46 @@ def no_memory() -> Outcome:
     return outcomes[0]
 
 
+@contextlib.contextmanager
+def memory_group(megabytes: int) -> Iterator[Path]:
+    """A control group of so many megabytes, of version 1 or 2; the path of the file that takes its processes."""
+    first, second = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    root, limit = (first, "memory.limit_in_bytes") if first.is_dir() else (second, "memory.max")
+    group = root / f"faults-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        raise Skipped(f"a control group cannot be made: {error.strerror}") from error
+    try:
+        try:
+            (group / limit).write_text(str(megabytes << 20), "ascii")
+        except OSError as error:
+            raise Skipped(f"the memory of a control group cannot be limited: {error.strerror}") from error
+        yield group / "cgroup.procs"
+    finally:
+        group.rmdir()
+
+
+def killed_for_memory() -> Outcome:
+    """The kernel kills each worker that takes more memory than the container has; two workers, every 5000th call."""
+    with tempfile.TemporaryDirectory() as folder, memory_group(400) as processes:
+        script = Path(folder) / "score.py"
+        script.write_text(HUGE, "utf-8")
+        limited = f'echo $$ >{processes}; exec "$@"'
+        with collected("--worker_count", "2", first=limited, script=script) as (it, outcomes):
+            before = _children(it)
+            settle(WATCHED_S)
+            if before & _children(it):
+                raise RuntimeError("no worker was killed")
+            it.clients.wait_for(200)
+    return outcomes[0]
+
+
+def _children(it: Subject) -> set[str]:
+    pid = it.running.pid
+    return set(Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split())
+
+
 def clock_jumps() -> Outcome:
     """The clock of the day is set a day ahead, then two days back."""
     if not FAKETIME.exists():
@@ -153,29 +197,46 @@ def telemetry_down() -> Outcome:
             settle(2.0)
         settle(WATCHED_S)
         it.clients.wait_for(200)
-    return Outcome(it.clients.seen, it.clients.away_s, "telemetry of that time, counted in `/metrics`")
+        with urllib.request.urlopen(f"http://127.0.0.1:{it.running.port}/metrics") as answer:
+            found = re.search(r"telemetry_dropped\S* ([\d.e+]+)", answer.read().decode())
+    dropped = float(found[1]) if found else 0.0
+    return Outcome(it.clients.seen, it.clients.away_s, f"{dropped:,.0f} records of telemetry, counted in `/metrics`")
 
 
 def syslog_gone() -> Outcome:
-    """Who listens for printed lines on a Unix socket ends."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    """Who listens for printed lines on a Unix socket ends; another comes some seconds later."""
+    with tempfile.TemporaryDirectory() as folder:
         path, script = Path(folder) / "log", Path(folder) / "score.py"
         script.write_text(PRINTING, "utf-8")
-        taken: list[int] = []
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
-            syslog.bind(str(path))
-            thread = threading.Thread(target=_drain, args=(syslog, taken))
-            thread.start()
-            it = stack.enter_context(subject(("--syslog_address", str(path)), script=script, pause_s=_PAUSE_S))
-            settle(1.0)
-            syslog.shutdown(socket.SHUT_RD)
+        with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+            taken = first.enter_context(syslog(path))
+            with subject(("--syslog_address", str(path)), script=script, pause_s=_PAUSE_S) as it:
+                settle(1.0)
+                first.close()
+                settle(WATCHED_S)
+                again = second.enter_context(syslog(path))
+                settle(2.0)
+                it.clients.wait_for(200)
+        if not (taken and again):
+            raise RuntimeError(f"syslog got {len(taken)} and {len(again)} lines")
+    lost = len(it.clients.answered) - len(taken) - len(again)
+    return Outcome(it.clients.seen, it.clients.away_s, f"{lost:,} printed lines")
+
+
+@contextlib.contextmanager
+def syslog(path: Path) -> Iterator[list[int]]:
+    """Listen on a Unix socket; gives the sizes of what it has taken, whole at the end."""
+    taken: list[int] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        thread = threading.Thread(target=_drain, args=(listener, taken))
+        thread.start()
+        try:
+            yield taken
+        finally:
+            listener.shutdown(socket.SHUT_RD)
             thread.join()
-        path.unlink()
-        if not taken:
-            raise RuntimeError("nothing came to syslog")
-        settle(WATCHED_S)
-        it.clients.wait_for(200)
-    return Outcome(it.clients.seen, it.clients.away_s, "printed lines of that time")
+            path.unlink()
 
 
 def _drain(syslog: socket.socket, taken: list[int]) -> None:
@@ -206,7 +267,7 @@ def log_reader_gone() -> Outcome:
         os.kill(int(worker), 9)
         settle(WATCHED_S)
         it.clients.wait_for(200)
-    return Outcome(it.clients.seen, it.clients.away_s, "the log")
+    return Outcome(it.clients.seen, it.clients.away_s, "the log from then on")
 
 
 def _read(reader: int, gone: threading.Event) -> None:
@@ -226,8 +287,9 @@ RESOURCE_FAULTS: dict[str, Callable[[], Outcome]] = {
     "no room for model data, for 6 s": data_disk_full,
     "no descriptors, for 6 s": no_descriptors,
     "every tenth call needs too much memory": no_memory,
+    "the kernel kills workers for memory": killed_for_memory,
     "the clock jumps a day ahead, then two days back": clock_jumps,
     "the telemetry endpoint is gone": telemetry_down,
-    "syslog is gone": syslog_gone,
+    "syslog is gone for 6 s": syslog_gone,
     "the reader of the log is gone, then kill -9 of the worker": log_reader_gone,
 }

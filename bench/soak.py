@@ -2,8 +2,8 @@
 
 70 % of what the server can do is asked of it: numbers to add, calls that fail, streams, clients that leave, requests
 that are not valid, and now and then a call that runs into the scoring timeout. In the first half the script is loaded
-again four times and a worker is killed; workers are also replaced after a number of requests. In the second half
-nothing is replaced, so that growth of the workers can be seen.
+again, four times or more, and a worker is killed. In the second half nothing is replaced, so that growth of the workers
+can be seen.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from bench import HERE, Running, System, free_port, serving
 WORKERS = 2
 SHARE = 0.7
 SETTINGS = {"SCORING_TIMEOUT_MS": "2000", "WORKER_COUNT": str(WORKERS), "PYTHONWARNINGS": "error"}
-RELOADS = (0.08, 0.16, 0.24, 0.32)
-KILL = 0.40
+# When the script is loaded again, and a worker killed, as shares of the whole time.
+FIRST_RELOAD, LAST_RELOAD = 0.06, 0.24
+RELOAD_PERIOD_S = 20.0
+KILL = 0.30
 _TICK_S = 0.1
 
 
@@ -41,7 +43,15 @@ def soak(seconds: float, *, nginx: bool) -> tuple[SoakClients, list[Sample], flo
         samples: list[Sample] = []
         with clients.asking(rate):
             _watch(running, seconds, samples, clients)
+        clients.check()
         return clients, samples, rate
+
+
+def reloads(seconds: float) -> list[float]:
+    """Return when the script is loaded again, as shares of the whole time."""
+    span = LAST_RELOAD - FIRST_RELOAD
+    count = max(4, int(seconds * span / RELOAD_PERIOD_S))
+    return [FIRST_RELOAD + span * number / (count - 1) for number in range(count)]
 
 
 def _watch(running: Running, seconds: float, samples: list[Sample], clients: SoakClients) -> None:
@@ -53,7 +63,7 @@ def _watch(running: Running, seconds: float, samples: list[Sample], clients: Soa
 
     begun = time.perf_counter()
     events: list[tuple[float, Callable[[], None]]] = [
-        *((share, lambda: os.kill(running.pid, signal.SIGHUP)) for share in RELOADS),
+        *((share, lambda: os.kill(running.pid, signal.SIGHUP)) for share in reloads(seconds)),
         (KILL, kill),
     ]
     period = max(0.25, seconds / 400)
@@ -81,8 +91,8 @@ def page(clients: SoakClients, verdict: Verdict, rate: float, seconds: float, *,
     return (
         "# A long run\n\n"
         f"Made by `scripts/soak`: {seconds / 60:.1f} minutes at {rate:.0f} requests/s, {SHARE:.0%} of what {WORKERS} "
-        f"workers could do{' behind nginx' if nginx else ''}, with {len(RELOADS)} reloads and a killed worker in the "
-        f"first half; {os.cpu_count()} processors, Python {sys.version.split()[0]}.\n\n"
+        f"workers could do{' behind nginx' if nginx else ''}, with {len(reloads(seconds))} reloads and a killed worker "
+        f"in the first half; {os.cpu_count()} processors, Python {sys.version.split()[0]}.\n\n"
         f"| what clients did and saw | times |\n| --- | --- |\n{rows}\n\n"
         f"{verdict.table}\n\nProblems:\n\n{problems}\n"
     )

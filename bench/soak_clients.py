@@ -75,6 +75,12 @@ class SoakClients:
             for thread in threads:
                 thread.join()
 
+    def check(self) -> None:
+        """Note kinds of which none ended as it must; at the end."""
+        never = [kind for kind in MIX if not self.seen[f"{kind}: as it must"]]
+        if never:
+            self.problems.append(f"never as it must: {', '.join(never)}")
+
     def disturb(self) -> None:
         """Say that a worker is about to be killed: each client may lose a request soon."""
         self._disturbed = time.perf_counter()

@@ -12,7 +12,7 @@ from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.process
 
-SECONDS = 20
+SECONDS = 14
 
 
 @pytest.mark.timeout(180)

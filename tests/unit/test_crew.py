@@ -235,6 +235,14 @@ def test_workers_that_die_together_are_one_crash() -> None:
     assert {site.end(pid).delay_s for pid in range(9, 17)} == {0.5}
 
 
+def test_a_process_that_is_no_worker() -> None:
+    """What is seen of others, and their end, changes nothing."""
+    site = serving(1)
+    site.crew.seen(99, ready=True, worn=True)
+    assert site.crew.left(99, site.now, failed=True) == Ended(False, 0.0, 0, False)
+    assert (site.look(), site.retired, site.crew.serving) == (0, [], 1)
+
+
 def test_a_reload_does_not_wait_for_the_next_try() -> None:
     """A script that was mended after a crash loop is loaded at once."""
     site = Site(1)
