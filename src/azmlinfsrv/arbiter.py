@@ -48,13 +48,19 @@ class ServerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         """Start a worker, and return its process id.
 
         A signal that comes before it has its own handlers waits until then: the arbiter's would swallow it.
+
+        Raises:
+            OSError: there is no descriptor, process or memory for it.
         """
         before, arbiter = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS), os.getpid()
+        self.app.slots.newest = None
         try:
             pid: int = super().spawn_worker()
         except Exception:
             if os.getpid() != arbiter:
                 os._exit(self.WORKER_BOOT_ERROR)  # a worker must never go on as an arbiter, and end its siblings
+            if self.app.slots.newest is not None:
+                self.app.slots.board.release(self.app.slots.newest)
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -78,7 +84,12 @@ class ServerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         for pid in orders.retire:
             self._retire(pid)
         for _ in range(orders.starts):
-            self.spawn_worker()
+            try:
+                self.spawn_worker()
+            except OSError as error:
+                self._crew.refused(time.monotonic())
+                logger.error("A worker cannot be started, it is tried again: %s", error)  # noqa: TRY400 - says it all
+                break
 
     def murder_workers(self) -> None:
         """End workers that time out, and see to what else is to be seen to about once a second."""

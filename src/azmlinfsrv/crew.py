@@ -12,6 +12,7 @@ from typing import NamedTuple
 # A worker that was ready and has lived so long is sound: its death is not one of a row.
 SOUND_S = 10.0
 _FIRST_DELAY_S = 0.5
+_REFUSED_S = 1.0
 # The longest wait after workers that died before they were ready; and after those that died soon after, as a request
 # may have killed each, while others would be answered.
 LONGEST_DELAY_S, LONGEST_READY_DELAY_S = 30.0, 5.0
@@ -125,6 +126,10 @@ class Crew:
             self._reload.clear()
         delay_s = self._wait_after(member, now)
         return Ended(not ends_reload, delay_s, self._crashes, ends_reload)
+
+    def refused(self, now: float) -> None:
+        """Note that the system lets no worker be started now."""
+        self._not_before = max(self._not_before, now + _REFUSED_S)
 
     def next(self, now: float, wanted: int) -> Orders:
         """Return what is to be done now, for as many workers as wanted; what is to be retired is taken as done."""

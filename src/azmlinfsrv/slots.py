@@ -22,10 +22,12 @@ class Slots:
 
     Attributes:
         board: the memory in which the workers count, and see what the others have to do.
+        newest: the slot that was taken last, or None.
     """
 
     def __init__(self, workers: int, board: Board | None = None) -> None:
         self.board = board or Board(2 * workers + _ROOM, workers)
+        self.newest: int | None = None
 
     def watch(self, config: Any) -> None:
         """Have gunicorn say when workers end or their number changes; hooks of gunicorn.conf.py stay in place."""
@@ -45,7 +47,7 @@ class Slots:
 
     def take(self) -> int | None:
         """Return the slot of a worker that is about to be forked; None, where there is no room, is logged."""
-        slot = self.board.take()
+        slot = self.newest = self.board.take()
         if slot is None:
             logger.warning("There are more workers than there is room for: one of them is not counted in /metrics.")
         return slot

@@ -68,7 +68,10 @@ class Succession(Part):
         self._is_due_again = bool(self._retired)
         if not self._is_due_again:
             logger.info("Loading the script again: what serves stays until it is ready.")
-            self._successor = self._launch(is_successor=True)
+            try:
+                self._successor = self._launch(is_successor=True)
+            except OSError as error:
+                logger.error("The reload is given up: %s", error)  # noqa: TRY400 - says it all
 
     def check(self) -> None:
         """See whether the successor is ready, and let it take the place; called when `waits` are readable."""
@@ -154,7 +157,12 @@ class Succession(Part):
             self.board.keep(slots)
             self._become(berth)
 
-        pid = fork(become, signal.SIGTERM)
+        try:
+            pid = fork(become, signal.SIGTERM)
+        except OSError:
+            os.close(reader)
+            os.close(writer)
+            raise
         os.close(writer)
         self._reader = reader
         self._slots_of[pid] = slots

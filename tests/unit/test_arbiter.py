@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.arbiter import Arbiter
 
 from azmlinfsrv.arbiter import ServerArbiter
 from azmlinfsrv.crew import Crew
 from azmlinfsrv.slots import Slots
 from azmlinfsrv.worker_state import WorkerState, is_ready, is_worn, retire
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def arbiter_of(slots: Slots, worker: Any, pid: int) -> ServerArbiter:
@@ -39,6 +45,29 @@ def test_a_worker_that_is_gone_gives_its_slot_back() -> None:
     arbiter.kill_worker(gone.pid, signal.SIGTERM)
     assert arbiter.WORKERS == {}
     assert slots.take() == worker.slot
+
+
+def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no process can be made, the arbiter lives on with the workers that it has, and their slots."""
+    slots = Slots(2)
+    worker = SimpleNamespace(slot=slots.take())
+    arbiter = arbiter_of(slots, worker, os.getpid())
+    arbiter.app = SimpleNamespace(slots=slots, berth=None)
+    arbiter._was_complete, arbiter._num_workers = False, 2
+    monkeypatch.setattr(arbiter, "reap_workers", lambda: None)
+    tries = []
+
+    def refuse(_: object) -> int:
+        """Take a slot, as a worker does before the fork, and fail."""
+        tries.append(slots.take())
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(Arbiter, "spawn_worker", refuse)
+    arbiter.manage_workers()
+    arbiter.manage_workers()
+    assert tries == [1] and slots.take() == 1
+    assert "A worker cannot be started, it is tried again: Resource temporarily unavailable" in caplog.text
+    assert list(arbiter.WORKERS) == [os.getpid()]
 
 
 def test_what_workers_and_arbiter_tell_each_other() -> None:

@@ -235,6 +235,14 @@ def test_workers_that_die_together_are_one_crash() -> None:
     assert {site.end(pid).delay_s for pid in range(9, 17)} == {0.5}
 
 
+def test_a_worker_that_the_system_does_not_let_start() -> None:
+    """Where there is no room for another process, the next try is a second later."""
+    crew = Crew()
+    assert crew.next(100.0, 2).starts == 2
+    crew.refused(100.0)
+    assert (crew.next(100.9, 2).starts, crew.next(101.0, 2).starts) == (0, 2)
+
+
 def test_a_process_that_is_no_worker() -> None:
     """What is seen of others, and their end, changes nothing."""
     site = serving(1)
