@@ -2,7 +2,7 @@
 
 Clients post all the time, each over a connection that it keeps; what is away is measured as the longest time in which
 none of them had an answer of 200. The aims: less than 2 s each, and no request lost to a reload or a recycling.
-Some faults need root (a small file system) or libfaketime; without them their rows say so.
+Some faults need root (a small file system, a control group) or a C compiler (a clock); without them their rows say so.
 """
 
 from __future__ import annotations
