@@ -78,10 +78,15 @@ def _watch(running: Running, seconds: float, samples: list[Sample], clients: Soa
 
 
 def _kill_worker(pid: int) -> None:
-    """Kill the youngest process that has no children."""
-    leaves = [child for child in psutil.Process(pid).children(recursive=True) if not child.children()]
-    servers = [leaf for leaf in leaves if "nginx" not in leaf.name()]
-    max(servers, key=lambda leaf: leaf.create_time()).kill()
+    """Kill the oldest process that has no children, and is not nginx's."""
+    while True:
+        try:
+            leaves = [child for child in psutil.Process(pid).children(recursive=True) if not child.children()]
+            servers = [leaf for leaf in leaves if "nginx" not in leaf.name()]
+            min(servers, key=lambda leaf: leaf.create_time()).kill()
+        except psutil.NoSuchProcess:
+            continue  # one that a reload had replaced has just ended
+        return
 
 
 def page(clients: SoakClients, verdict: Verdict, rate: float, seconds: float, *, nginx: bool) -> str:
