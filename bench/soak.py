@@ -79,7 +79,7 @@ def _watch(running: Running, seconds: float, samples: list[Sample], clients: Soa
 
 def _kill_worker(pid: int) -> None:
     """Kill the oldest process that has no children, and is not nginx's."""
-    while True:
+    for _ in range(50):
         try:
             leaves = [child for child in psutil.Process(pid).children(recursive=True) if not child.children()]
             servers = [leaf for leaf in leaves if "nginx" not in leaf.name()]
@@ -87,6 +87,7 @@ def _kill_worker(pid: int) -> None:
         except psutil.NoSuchProcess:
             continue  # one that a reload had replaced has just ended
         return
+    raise RuntimeError("there is no worker to kill")
 
 
 def page(clients: SoakClients, verdict: Verdict, rate: float, seconds: float, *, nginx: bool) -> str:
