@@ -19,11 +19,10 @@ from azmlinfsrv.admission_settings import AdmissionSettings
 from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.health_settings import HealthSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
+from azmlinfsrv.recycling_settings import RecyclingSettings
 from azmlinfsrv.setting import Row, row
-from azmlinfsrv.thread_limits import ThreadSettings
 
 DEFAULT_APP_ROOT = "/var/azureml-app"
-
 
 _SCRIPT, _NETWORK, _WORKERS = "Script and model", "Network", "Workers"
 _LIMITS, _SERVICE, _LOGS, _TELEMETRY = "Limits", "Service", "Logs", "Telemetry"
@@ -31,7 +30,7 @@ _GROUPS = (_SCRIPT, _NETWORK, ACCESS, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEM
 
 
 @dataclass(frozen=True)
-class Settings(AccessSettings, AdmissionSettings, BatchSettings, ThreadSettings, ModelDataSettings, HealthSettings):
+class Settings(AccessSettings, AdmissionSettings, BatchSettings, ModelDataSettings, HealthSettings, RecyclingSettings):
     """The settings of one server; never changed after the start."""
 
     entry_script: str | None = row(
