@@ -20,8 +20,8 @@ from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.health_settings import HealthSettings
 from azmlinfsrv.inference_settings import InferenceSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
+from azmlinfsrv.recycling_settings import RecyclingSettings
 from azmlinfsrv.setting import Row, row
-from azmlinfsrv.thread_limits import ThreadSettings
 
 DEFAULT_APP_ROOT = "/var/azureml-app"
 _SCRIPT, _NETWORK, _WORKERS = "Script and model", "Network", "Workers"
@@ -34,10 +34,10 @@ class Settings(
     AccessSettings,
     AdmissionSettings,
     BatchSettings,
-    ThreadSettings,
     ModelDataSettings,
     HealthSettings,
     InferenceSettings,
+    RecyclingSettings,
 ):
     """The settings of one server; never changed after the start."""
 
