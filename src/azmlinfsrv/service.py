@@ -83,7 +83,9 @@ class Service:
         self._loop = new_loop()
         self._heartbeat = heartbeat
         self._telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)
-        self._runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits)
+        self._runner = make_runner(
+            loaded.script, settings, loaded.drain, loaded.observer, loaded.limits, loaded.inference
+        )
         self._watch = StuckWatch(self._runner, settings.stuck_grace_ms, self._give_way)
         self._thread = threading.Thread(target=self._run_io, name="io", daemon=True)
         self._started = threading.Event()
