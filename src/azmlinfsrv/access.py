@@ -10,7 +10,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from azmlinfsrv.errors import ConfigurationError, UnauthorizedError
 from azmlinfsrv.settings import Settings
@@ -193,10 +193,14 @@ def check_keys(settings: Settings) -> None:
         read_keys(settings.api_keys_file)
 
 
-def make_access(settings: Settings) -> Access | None:
+def make_access(settings: Settings, score_paths: Collection[str] = ("/score",)) -> Access | None:
     """Return what says which requests may pass, or None where all may.
 
     Where the file of keys cannot be read now, no request passes until it can.
+
+    Args:
+        settings: the settings.
+        score_paths: the paths at which ``run()`` is served.
 
     Raises:
         ConfigurationError: a key cannot be used.
@@ -205,7 +209,7 @@ def make_access(settings: Settings) -> Access | None:
         return None
     keys = configured_keys(settings)
     covered = {
-        "/score": True,
+        **dict.fromkeys(score_paths, True),
         "/swagger.json": settings.api_key_for_swagger,
         "/metrics": settings.api_key_for_metrics,
         "/docs": settings.api_key_for_docs,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from azmlinfsrv import identity, logs
@@ -105,6 +105,10 @@ class Application:
     def paths(self) -> Collection[str]:
         """The paths that have a route."""
         return self._routes.keys()
+
+    def add(self, table: Mapping[str, Route]) -> None:
+        """Serve more paths."""
+        self._routes.update(table)
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request, now or once the script has."""

@@ -22,6 +22,7 @@ from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError
 from azmlinfsrv.failed_start import cause_of
 from azmlinfsrv.logs import LineClock
 from azmlinfsrv.messages import Request, Response
+from azmlinfsrv.mlflow_folder import served_model
 from azmlinfsrv.runner import Runner
 from azmlinfsrv.schema import Swagger
 from azmlinfsrv.script import Script, Style, call_init, import_paths, load_script, model_tree, user_traceback
@@ -108,7 +109,7 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
     finally:
         captured.drain()
     init_s = time.perf_counter() - began
-    swagger = Swagger(settings, script.run, script.typed)
+    swagger = Swagger(settings, script.run, script.typed, script.describe)
     logger.info("Scoring timeout is set to %s", settings.scoring_timeout_ms)
     if observer is not None:
         observer.watch_logging()  # a basicConfig(force=True) of the script's has ended it
@@ -117,7 +118,13 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
 
 
 def _load_script(settings: Settings) -> tuple[Script, BatchLimits | None]:
-    script = load_script(settings)
+    folder = served_model(settings)
+    if folder is None:
+        script = load_script(settings)
+    else:
+        from azmlinfsrv.mlflow_script import ModelScript
+
+        script = ModelScript(folder, settings)
     return script, batch_limits(script, settings)
 
 
@@ -331,9 +338,13 @@ def make_app(
     if settings.wants_keys:
         from azmlinfsrv.access import make_access
 
-        access = make_access(settings)
+        access = make_access(settings, loaded.script.score_paths)
     app = create_app(loaded.swagger, submit, cors, version, log, docs, metrics, loaded.observer, access)
     app.abandon = runner.abandon
+    if loaded.script.style is Style.MODEL:
+        from azmlinfsrv.mlflow_routes import mlflow_routes
+
+        app.add(mlflow_routes(app.health))
     if metrics is not None:
         runner.metrics = metrics
         runner.admission.count = metrics.refused

@@ -18,6 +18,7 @@ from azmlinfsrv._version import __version__
 from azmlinfsrv.configuration import Configuration, coerce, load_configuration
 from azmlinfsrv.environment import banner, notices, script_environment
 from azmlinfsrv.errors import ConfigurationError, UsageError
+from azmlinfsrv.mlflow_folder import find_model
 from azmlinfsrv.script import import_paths
 from azmlinfsrv.setting import Row
 from azmlinfsrv.settings import Settings, rows
@@ -199,16 +200,17 @@ def _configure(given: Mapping[str, Any]) -> Configuration:
 
 
 def _check_script(configuration: Configuration) -> None:
-    """Refuse to start where no script is named and there is no main.py.
+    """Refuse to start where no script is named, there is no main.py, and no MLflow model.
 
     Raises:
+        ConfigurationError: it cannot be told which model is meant.
         UsageError: there is nothing to serve.
     """
     settings = configuration.settings
     if settings.entry_script or configuration.config_file:
         return
     folders = [os.getcwd(), *import_paths(settings), *sys.path]
-    if not any(os.path.isfile(os.path.join(folder, "main.py")) for folder in folders):
+    if not any(os.path.isfile(os.path.join(folder, "main.py")) for folder in folders) and find_model(settings) is None:
         raise UsageError(_NO_SCRIPT)
 
 

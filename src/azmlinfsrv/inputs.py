@@ -39,6 +39,8 @@ def input_parser(
         flask_request: gives the Flask request of a request, for ``@rawhttp`` scripts.
         max_body_bytes: largest body, once it is expanded; ``@rawhttp`` scripts get what was sent.
     """
+    if script.parse is not None:
+        return _expanding(script.parse, max_body_bytes)
     first = script.parameters[0].name
     if script.style is Style.RAW:
         parse: Parse = lambda request: {first: flask_request(request)}  # noqa: E731 - three of a kind
@@ -134,7 +136,7 @@ def schema_arguments(
             found = None if take is None else take(request)
         if found is not None:
             return found
-        values = _json_object(request)
+        values = json_object(request)
     elif request.method == "GET":
         values = query_values(request.query)
     else:
@@ -176,7 +178,13 @@ def _check_json(request: Request) -> None:
         raise UnsupportedInputError("Expects Content-Type to be application/json")
 
 
-def _json_object(request: Request) -> dict[str, Any]:
+def json_object(request: Request) -> dict[str, Any]:
+    """Return the JSON object that the body is.
+
+    Raises:
+        BadInputError: it is none.
+        UnsupportedInputError: the content type is not JSON.
+    """
     _check_json(request)
     if not request.body:
         raise BadInputError("POST body is empty. Expecting a JSON dictionary.")

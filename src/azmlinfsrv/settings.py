@@ -18,20 +18,21 @@ from azmlinfsrv.access_settings import ACCESS, AccessSettings
 from azmlinfsrv.admission_settings import AdmissionSettings
 from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.health_settings import HealthSettings
+from azmlinfsrv.mlflow_settings import MlflowSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
 from azmlinfsrv.setting import Row, row
 from azmlinfsrv.thread_limits import ThreadSettings
 
 DEFAULT_APP_ROOT = "/var/azureml-app"
-
-
 _SCRIPT, _NETWORK, _WORKERS = "Script and model", "Network", "Workers"
 _LIMITS, _SERVICE, _LOGS, _TELEMETRY = "Limits", "Service", "Logs", "Telemetry"
 _GROUPS = (_SCRIPT, _NETWORK, ACCESS, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEMETRY)
 
 
 @dataclass(frozen=True)
-class Settings(AccessSettings, AdmissionSettings, BatchSettings, ThreadSettings, ModelDataSettings, HealthSettings):
+class Settings(
+    AccessSettings, AdmissionSettings, BatchSettings, ThreadSettings, ModelDataSettings, HealthSettings, MlflowSettings
+):
     """The settings of one server; never changed after the start."""
 
     entry_script: str | None = row(

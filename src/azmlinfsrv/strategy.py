@@ -85,7 +85,7 @@ def make_runner(
         limits: what `batch_limits` returned.
     """
     flask = _flask(settings, script) if script.uses_flask or script.style is Style.RAW else _NO_FLASK
-    if script.style in (Style.SCHEMA, Style.TYPED):
+    if script.style in (Style.SCHEMA, Style.TYPED, Style.MODEL):
         allocation.keep_freed(os.environ)
     parse = input_parser(script, flask.request, settings.max_body_bytes)
     scorer = Scorer(script, parse, flask.context, observer.exception if observer is not None else None)
