@@ -47,7 +47,7 @@ def model_document(
 def _complete(operation: Document) -> None:
     """Add what only the later versions can say."""
     operation["requestBody"]["required"] = True
-    operation["requestBody"]["content"]["text/csv"] = {"schema": {"type": "string"}}
+    operation["requestBody"]["content"]["text/csv"] = {}  # bytes of a media type have no schema
     operation["responses"]["400"] = error_answer("The input is not valid, or no JSON.")
     operation["responses"]["415"] = error_answer("The content type of the body is none that is taken.")
 
