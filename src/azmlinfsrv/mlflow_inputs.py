@@ -169,10 +169,11 @@ class ModelInput:
         Raises:
             BadInputError: a value is not of its column's type.
         """
-        before = {name: frame[name] for name in frame.columns} if self._is_strict and frame.columns.is_unique else {}
+        names = self._signature.narrow(list(frame.columns)) if self._is_strict and frame.columns.is_unique else []
+        before = {name: frame[name].to_numpy() for name in names}
         cast = self._tried(lambda: self._convert.cast(frame))
-        for name, column in before.items():
-            self._check_values(str(name), column.to_numpy(), cast[name].to_numpy())
+        for name, values in before.items():
+            self._check_values(str(name), values, cast[name].to_numpy())
         return cast
 
     def _check_tensors(self, value: Any, tensors: Any) -> None:

@@ -33,6 +33,8 @@ _EXAMPLES: dict[str, Any] = {
     "datetime": "2024-01-31T12:00:00",
     "sparkml_vector": [0.0],
 }
+# Types of columns and tensors in which every number that is sent is what it was, or that hold none.
+_WIDE = frozenset({"array", "any", "binary", "datetime", "double", "float64", "map", "object", "string"})
 # Kinds of NumPy's types, by how their names begin.
 _TENSOR_TYPES = (("bool", "boolean"), ("int", "integer"), ("uint", "integer"), ("float", "number"))
 
@@ -73,6 +75,20 @@ class Signature:
         if self.is_tensor or not self.names:
             return False
         return len(self.names) > 1 or (self.inputs or [{}])[0]["type"] not in ("array", "sparkml_vector")
+
+    def narrow(self, columns: Sequence[Any]) -> list[Any]:
+        """Return those of a frame's columns whose types do not hold every number."""
+        specs: Sequence[Spec] = self.inputs or ()
+        if self.names:
+            return [spec["name"] for spec in specs if _is_narrow(spec) and spec.get("name") in columns]
+        if self.is_tensor:
+            return list(columns) if _is_narrow(specs[0]) else []
+        return [column for column, spec in zip(columns, specs, strict=False) if _is_narrow(spec)]
+
+
+def _is_narrow(spec: Spec) -> bool:
+    kind = spec["tensor-spec"]["dtype"] if spec["type"] == "tensor" else spec["type"]
+    return kind not in _WIDE
 
 
 def _is_required(spec: Spec) -> bool:
