@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -227,7 +228,8 @@ def _capture(settings: Settings, observer: Observer | None) -> capture.Capture:
         logger.info("Initializing logger")
         stderr_line, carry = json_logs.stderr_lines(sys.stderr), current.carry
     else:
-        sys.stdout.write("Initializing logger\n")  # a line of release 1.5.1; in one piece, since workers share it
+        with contextlib.suppress(OSError):  # nobody reads the log any more, or its disk is full
+            sys.stdout.write("Initializing logger\n")  # a line of release 1.5.1; in one piece, since workers share it
     if observer is not None:
         sinks.append(observer.printed)
         carry = observer.carry
@@ -244,8 +246,10 @@ def _tell_failure(error: ScriptError, observer: Observer | None) -> None:
 def _sinks(settings: Settings) -> list[capture.Sink]:
     if not settings.syslog_address:
         return []
+    from azmlinfsrv.syslog import SyslogSink
+
     try:
-        return [capture.syslog_sink(settings.syslog_address)]
+        return [SyslogSink(settings.syslog_address)]
     except OSError as error:
         message = f"syslog at {settings.syslog_address!r} cannot be reached: {error}"
         raise ConfigurationError(message) from error
@@ -364,9 +368,9 @@ def _recorded(submit: Submit, record: Callable[[Request, Response], None]) -> Su
 
     def submit_recorded(request: Request, done: Callable[[Request, Response], None]) -> None:
         def answered(request: Request, response: Response) -> None:
-            done(request, response)
             if not request.dropped:
-                record(request, response)
+                record(request, response)  # before the answer: what was answered has been collected
+            done(request, response)
 
         submit(request, answered)
 

@@ -20,8 +20,8 @@ from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.health_settings import HealthSettings
 from azmlinfsrv.mlflow_settings import MlflowSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
+from azmlinfsrv.recycling_settings import RecyclingSettings
 from azmlinfsrv.setting import Row, row
-from azmlinfsrv.thread_limits import ThreadSettings
 
 DEFAULT_APP_ROOT = "/var/azureml-app"
 _SCRIPT, _NETWORK, _WORKERS = "Script and model", "Network", "Workers"
@@ -31,7 +31,13 @@ _GROUPS = (_SCRIPT, _NETWORK, ACCESS, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEM
 
 @dataclass(frozen=True)
 class Settings(
-    AccessSettings, AdmissionSettings, BatchSettings, ThreadSettings, ModelDataSettings, HealthSettings, MlflowSettings
+    AccessSettings,
+    AdmissionSettings,
+    BatchSettings,
+    HealthSettings,
+    MlflowSettings,
+    ModelDataSettings,
+    RecyclingSettings,
 ):
     """The settings of one server; never changed after the start."""
 
