@@ -23,12 +23,11 @@ from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError
 from azmlinfsrv.failed_start import cause_of
 from azmlinfsrv.logs import LineClock
 from azmlinfsrv.messages import Request, Response
-from azmlinfsrv.mlflow_folder import served_model
 from azmlinfsrv.runner import Runner
 from azmlinfsrv.schema import Swagger
-from azmlinfsrv.script import Script, Style, call_init, import_paths, load_script, model_tree, user_traceback
+from azmlinfsrv.script import Script, Style, call_init, import_paths, model_tree, user_traceback
 from azmlinfsrv.settings import Settings
-from azmlinfsrv.strategy import batch_limits, make_runner
+from azmlinfsrv.strategy import load_served, make_runner
 from azmlinfsrv.telemetry import collector_names
 from azmlinfsrv.telemetry.board import Board
 from azmlinfsrv.telemetry.life import TRACES_S, WorkerTelemetry
@@ -92,7 +91,7 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
     model_data = _model_data(settings)
     collector_names.install(model_data.collect if model_data else None, os.environ)
     try:
-        script, limits = _load_script(settings)
+        script, limits = load_served(settings)
     except ScriptError as error:
         _log_load_error(error)
         _log_model_tree(settings.model_dir)
@@ -116,17 +115,6 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
         observer.watch_logging()  # a basicConfig(force=True) of the script's has ended it
         observer.is_text = script.style is Style.JSON_TEXT
     return Loaded(script, swagger, captured.drain, init_s, model_data, observer, limits)
-
-
-def _load_script(settings: Settings) -> tuple[Script, BatchLimits | None]:
-    folder = served_model(settings)
-    if folder is None:
-        script = load_script(settings)
-    else:
-        from azmlinfsrv.mlflow_script import ModelScript
-
-        script = ModelScript(folder, settings)
-    return script, batch_limits(script, settings)
 
 
 def load_or_exit(configuration: Configuration, tell: Callable[[str], object], *, forks_later: bool = False) -> Loaded:

@@ -18,7 +18,6 @@ from azmlinfsrv._version import __version__
 from azmlinfsrv.configuration import Configuration, coerce, load_configuration
 from azmlinfsrv.environment import banner, notices, script_environment
 from azmlinfsrv.errors import ConfigurationError, UsageError
-from azmlinfsrv.mlflow_folder import find_model
 from azmlinfsrv.script import import_paths
 from azmlinfsrv.setting import Row
 from azmlinfsrv.settings import Settings, rows
@@ -223,6 +222,8 @@ def _check_script(configuration: Configuration) -> None:
     if settings.entry_script or configuration.config_file:
         return
     folders = [os.getcwd(), *import_paths(settings), *sys.path]
+    from azmlinfsrv.mlflow_folder import find_model
+
     if not any(os.path.isfile(os.path.join(folder, "main.py")) for folder in folders) and find_model(settings) is None:
         raise UsageError(_NO_SCRIPT)
 

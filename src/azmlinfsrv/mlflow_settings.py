@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from azmlinfsrv.model_data_settings import ModelDataSettings
 from azmlinfsrv.setting import row
 
 _SCRIPT = "Script and model"
 
 
 @dataclass(frozen=True)
-class MlflowSettings:
-    """Where an MLflow model is that is served without an entry script, and how strict it is."""
+class MlflowSettings(ModelDataSettings):
+    """Where an MLflow model is that is served without an entry script, and how strict it is; and model data."""
 
     mlflow_model_folder: str | None = row(
         None,

@@ -19,7 +19,6 @@ from azmlinfsrv.admission_settings import AdmissionSettings
 from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.health_settings import HealthSettings
 from azmlinfsrv.mlflow_settings import MlflowSettings
-from azmlinfsrv.model_data_settings import ModelDataSettings
 from azmlinfsrv.recycling_settings import RecyclingSettings
 from azmlinfsrv.setting import Row, row
 
@@ -30,15 +29,7 @@ _GROUPS = (_SCRIPT, _NETWORK, ACCESS, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEM
 
 
 @dataclass(frozen=True)
-class Settings(
-    AccessSettings,
-    AdmissionSettings,
-    BatchSettings,
-    HealthSettings,
-    MlflowSettings,
-    ModelDataSettings,
-    RecyclingSettings,
-):
+class Settings(AccessSettings, AdmissionSettings, BatchSettings, HealthSettings, MlflowSettings, RecyclingSettings):
     """The settings of one server; never changed after the start."""
 
     entry_script: str | None = row(
