@@ -8,7 +8,7 @@ import pandas as pd
 
 
 class Echo(mlflow.pyfunc.PythonModel):
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: pd.DataFrame, params=None):
         kind = (params or {}).get("kind", "same")
         if kind == "same":
             return model_input
