@@ -10,10 +10,9 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from azmlinfsrv.errors import ConfigurationError, UnauthorizedError
-from azmlinfsrv.inference_settings import is_inference, is_probe
 from azmlinfsrv.settings import Settings
 
 logger = logging.getLogger("azmlinfsrv")
@@ -137,11 +136,13 @@ class Access:
     Args:
         keys: the keys.
         covered: paths that need one.
+        others: say of any other path whether it does.
     """
 
-    def __init__(self, keys: ApiKeys, covered: Container[str]) -> None:
+    def __init__(self, keys: ApiKeys, covered: frozenset[str], others: Sequence[Callable[[str], bool]] = ()) -> None:
         self._keys = keys
         self._covered = covered
+        self._others = others
 
     def refusal(self, path: str, headers: Mapping[bytes, bytes]) -> UnauthorizedError | None:
         """Return why a request may not pass, or None where it may.
@@ -150,7 +151,7 @@ class Access:
             path: its decoded path.
             headers: its fields, names in lower case.
         """
-        if path not in self._covered:
+        if path not in self._covered and not any(needs_key(path) for needs_key in self._others):
             return None
         kind, _, key = headers.get(b"authorization", b"").partition(b" ")
         if kind.lower() != b"bearer":
@@ -158,15 +159,6 @@ class Access:
         if not self._keys.accepts(key.strip()):
             return UnauthorizedError("The API key is not valid", 'Bearer error="invalid_token"')
         return None
-
-
-class _AndModels(frozenset[str]):
-    """Paths, and all of the Open Inference Protocol but its probes, those of models that there are not included."""
-
-    def __contains__(self, path: object) -> bool:
-        if super().__contains__(path):
-            return True
-        return isinstance(path, str) and is_inference(path) and not is_probe(path)
 
 
 def configured_keys(settings: Settings) -> list[bytes]:
@@ -203,10 +195,14 @@ def check_keys(settings: Settings) -> None:
         read_keys(settings.api_keys_file)
 
 
-def make_access(settings: Settings) -> Access | None:
+def make_access(settings: Settings, others: Sequence[Callable[[str], bool]] = ()) -> Access | None:
     """Return what says which requests may pass, or None where all may.
 
     Where the file of keys cannot be read now, no request passes until it can.
+
+    Args:
+        settings: the settings.
+        others: say of paths that are not the server's own whether they need a key.
 
     Raises:
         ConfigurationError: a key cannot be used.
@@ -220,7 +216,5 @@ def make_access(settings: Settings) -> Access | None:
         "/metrics": settings.api_key_for_metrics,
         "/docs": settings.api_key_for_docs,
     }
-    paths = (_AndModels if settings.v2_enabled else frozenset)(
-        path for path, is_covered in covered.items() if is_covered
-    )
-    return Access(ApiKeys(keys, settings.api_keys_file), paths)
+    paths = frozenset(path for path, is_covered in covered.items() if is_covered)
+    return Access(ApiKeys(keys, settings.api_keys_file), paths, others)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from azmlinfsrv import identity, logs
 from azmlinfsrv.access_log import RequestLog
@@ -37,6 +37,7 @@ logger = logging.getLogger("azmlinfsrv")
 
 Admit = Callable[[str, str, dict[bytes, bytes]], UnauthorizedError | None]
 Submit = Callable[[Request, Callable[[Request, Response], None]], None]
+Finish = Callable[[Request, Response], None]
 
 
 class Observer(Protocol):
@@ -73,6 +74,7 @@ class Application:
         log: writes the lines of requests.
         metrics: counts requests, or None.
         access: says which requests may pass, or None where all may.
+        finish_errors: give the answers to requests that failed the form that these expect.
 
     Attributes:
         health: what the probes say.
@@ -89,6 +91,7 @@ class Application:
         log: RequestLog,
         metrics: WorkerMetrics | None = None,
         access: Access | None = None,
+        finish_errors: Sequence[Finish] = (),
     ) -> None:
         self.health = health
         self.abandon: Callable[[Request], object] = _nothing
@@ -99,6 +102,7 @@ class Application:
         self._log = log
         self._metrics = metrics
         self._access = access
+        self._finish_errors = finish_errors
         self._ids = IdSource()
 
     @property
@@ -167,6 +171,9 @@ class Application:
 
     def answer(self, request: Request, response: Response) -> None:
         """Complete a response with what every answer has, log it, and send it."""
+        if response.status >= 400:
+            for finish in self._finish_errors:
+                finish(request, response)
         headers = response.headers
         if response.exec_ms is not None:
             headers.append(("x-ms-run-fn-exec-ms", f"{response.exec_ms:.3f}"))
@@ -253,24 +260,18 @@ class ObservedApplication(Application):
         self._observer.answered(request, body_bytes)
 
 
-class Extension(Protocol):
-    """Another protocol beside the server's own."""
+class Extension(NamedTuple):
+    """Another protocol beside the server's own.
 
-    @property
-    def plain(self) -> type[Application]:
-        """The application that serves both."""
+    Attributes:
+        routes: returns the routes of both, from those that there are and what the probes say.
+        needs_key: says whether one of its paths needs a key where ``/score`` does.
+        finish_error: gives the answer to one of its requests that failed its form; None leaves the server's own.
+    """
 
-    @property
-    def observed(self) -> type[ObservedApplication]:
-        """The same with an observer."""
-
-    def routes(self, table: dict[str, Route], health: Health) -> dict[str, Route]:
-        """Return the routes of both.
-
-        Args:
-            table: the server's own.
-            health: what the probes say.
-        """
+    routes: Callable[[dict[str, Route], Health], dict[str, Route]]
+    needs_key: Callable[[str], bool]
+    finish_error: Finish | None = None
 
 
 def create_app(  # noqa: PLR0913 - the composition root
@@ -283,7 +284,7 @@ def create_app(  # noqa: PLR0913 - the composition root
     metrics: WorkerMetrics | None = None,
     observer: Observer | None = None,
     access: Access | None = None,
-    extension: Extension | None = None,
+    extensions: Sequence[Extension] = (),
 ) -> Application:
     """Put the application together.
 
@@ -297,12 +298,12 @@ def create_app(  # noqa: PLR0913 - the composition root
         metrics: counts requests and is served at ``/metrics``, or None.
         observer: is told of each request, or None.
         access: says which requests may pass, or None where all may.
-        extension: adds another protocol, or None.
+        extensions: add other protocols; `make_access` has to know which of their paths need a key.
     """
     health = Health()
     table = routes(health, swagger, docs, Scrape(metrics) if metrics is not None else None)
-    plain, observed = Application, ObservedApplication
-    if extension is not None:
-        table, plain, observed = extension.routes(table, health), extension.plain, extension.observed
-    parts = table, health, submit, cors, server_version, log, metrics, access
-    return plain(*parts) if observer is None else observed(observer, *parts)
+    for extension in extensions:
+        table = extension.routes(table, health)
+    finish_errors = [each.finish_error for each in extensions if each.finish_error is not None]
+    parts = table, health, submit, cors, server_version, log, metrics, access, finish_errors
+    return Application(*parts) if observer is None else ObservedApplication(observer, *parts)

@@ -26,19 +26,9 @@ from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.routes import read_docs_page
 from azmlinfsrv.runner import Runner
 from azmlinfsrv.schema import Swagger
-from azmlinfsrv.script import (
-    Script,
-    Style,
-    call_init,
-    import_paths,
-    load_script,
-    model_ids,
-    model_info,
-    model_tree,
-    user_traceback,
-)
+from azmlinfsrv.script import Script, Style, call_init, import_paths, model_ids, model_info, model_tree, user_traceback
 from azmlinfsrv.settings import Settings
-from azmlinfsrv.strategy import batch_limits, make_runner
+from azmlinfsrv.strategy import load_served, make_runner
 from azmlinfsrv.telemetry import collector_names
 from azmlinfsrv.telemetry.board import Board
 from azmlinfsrv.telemetry.life import TRACES_S, WorkerTelemetry
@@ -105,7 +95,7 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
     model_data = _model_data(settings)
     collector_names.install(model_data.collect if model_data else None, os.environ)
     try:
-        script, limits = _load_script(settings)
+        script, limits = load_served(settings)
     except ScriptError as error:
         _log_load_error(error)
         _log_model_tree(settings.model_dir)
@@ -123,7 +113,7 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
     finally:
         captured.drain()
     init_s = time.perf_counter() - began
-    swagger = Swagger(settings, script.run, script.typed)
+    swagger = Swagger(settings, script.run, script.typed, script.describe)
     logger.info("Scoring timeout is set to %s", settings.scoring_timeout_ms)
     if observer is not None:
         observer.watch_logging()  # a basicConfig(force=True) of the script's has ended it
@@ -137,11 +127,6 @@ def _inference(script: Script, settings: Settings) -> InferenceModel | None:
     from azmlinfsrv.inference import make_inference
 
     return make_inference(script, settings)
-
-
-def _load_script(settings: Settings) -> tuple[Script, BatchLimits | None]:
-    script = load_script(settings)
-    return script, batch_limits(script, settings)
 
 
 def load_or_exit(configuration: Configuration, tell: Callable[[str], object], *, forks_later: bool = False) -> Loaded:
@@ -334,14 +319,12 @@ def make_app(
     docs = read_docs_page() if settings.docs_enabled else None
     submit = _recorded(runner.submit, loaded.model_data.record) if loaded.model_data else runner.submit
     version = os.environ.get(VERSION_VARIABLE, "")
-    access = None
+    access, extensions = None, _extensions(loaded)
     if settings.wants_keys:
         from azmlinfsrv.access import make_access
 
-        access = make_access(settings)
-    app = create_app(
-        loaded.swagger, submit, cors, version, log, docs, metrics, loaded.observer, access, _extension(loaded)
-    )
+        access = make_access(settings, [extension.needs_key for extension in extensions])
+    app = create_app(loaded.swagger, submit, cors, version, log, docs, metrics, loaded.observer, access, extensions)
     app.abandon = runner.abandon
     if metrics is not None:
         runner.metrics = metrics
@@ -350,12 +333,17 @@ def make_app(
     return app
 
 
-def _extension(loaded: Loaded) -> Extension | None:
-    if loaded.inference is None:
-        return None
-    from azmlinfsrv.inference_app import InferenceExtension
+def _extensions(loaded: Loaded) -> list[Extension]:
+    extensions: list[Extension] = []
+    if loaded.script.style is Style.MODEL:
+        from azmlinfsrv.mlflow_routes import mlflow_extension
 
-    return InferenceExtension(loaded.inference)
+        extensions.append(mlflow_extension())
+    if loaded.inference is not None:
+        from azmlinfsrv.inference_app import inference_extension
+
+        extensions.append(inference_extension(loaded.inference))
+    return extensions
 
 
 def make_log(

@@ -212,16 +212,19 @@ def _configure(given: Mapping[str, Any]) -> Configuration:
 
 
 def _check_script(configuration: Configuration) -> None:
-    """Refuse to start where no script is named and there is no main.py.
+    """Refuse to start where no script is named, there is no main.py, and no MLflow model.
 
     Raises:
+        ConfigurationError: it cannot be told which model is meant.
         UsageError: there is nothing to serve.
     """
     settings = configuration.settings
     if settings.entry_script or configuration.config_file:
         return
     folders = [os.getcwd(), *import_paths(settings), *sys.path]
-    if not any(os.path.isfile(os.path.join(folder, "main.py")) for folder in folders):
+    from azmlinfsrv.mlflow_folder import find_model
+
+    if not any(os.path.isfile(os.path.join(folder, "main.py")) for folder in folders) and find_model(settings) is None:
         raise UsageError(_NO_SCRIPT)
 
 

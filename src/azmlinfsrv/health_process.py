@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from azmlinfsrv.access_log import RequestLog
-from azmlinfsrv.app import Application
+from azmlinfsrv.app import Application, Finish
 from azmlinfsrv.child import Part, fork
 from azmlinfsrv.cors import Cors
 from azmlinfsrv.environment import SERVER_VERSION
@@ -189,7 +189,7 @@ def make_health_app(settings: Settings, board: Board, clock: LineClock) -> Appli
     """
     health = ServerHealth(board, longest_silence_s(settings))
     table = health.routes(metrics=settings.metrics_enabled)
-    kind = Application
+    finish_errors: list[Finish] = []
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     version = SERVER_VERSION if settings.send_server_version else ""
     access = None
@@ -198,11 +198,12 @@ def make_health_app(settings: Settings, board: Board, clock: LineClock) -> Appli
 
         access = make_access(settings)
     if settings.v2_enabled:
-        from azmlinfsrv.inference_app import InferenceApplication, probes
+        from azmlinfsrv.inference_app import finish_error, probes
 
-        kind = InferenceApplication
+        finish_errors.append(finish_error)
         table.update(probes(health.live, health.ready))
-    return kind(table, Health(), _nothing_to_score, cors, version, _NoLines(clock, None), access=access)
+    log = _NoLines(clock, None)
+    return Application(table, Health(), _nothing_to_score, cors, version, log, None, access, finish_errors)
 
 
 class _NoLines(RequestLog):

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from azmlinfsrv import codec
-from azmlinfsrv.app import Application, ObservedApplication
+from azmlinfsrv.app import Extension
 from azmlinfsrv.errors import BadInputError, NotFoundError, RequestError
 from azmlinfsrv.inference import InferenceModel
-from azmlinfsrv.inference_settings import LIVE, MODELS, PREFIX, READY, is_inference
+from azmlinfsrv.inference_settings import LIVE, MODELS, PREFIX, READY, is_inference, is_probe
 from azmlinfsrv.messages import JSON, Request, Response
 from azmlinfsrv.outputs import json_response
 from azmlinfsrv.routes import GET, Handler, Health, Route
@@ -72,22 +72,10 @@ class InferenceRoutes(dict[str, Route]):
         return NotFoundError()
 
 
-class InferenceApplication(Application):
-    """Answers the protocol's requests, errors in its form."""
-
-    def answer(self, request: Request, response: Response) -> None:
-        """See `Application.answer`."""
-        if response.status >= 400 and response.stream is None and is_inference(request.path):
-            _as_error(response)
-        super().answer(request, response)
-
-
-class ObservedInferenceApplication(InferenceApplication, ObservedApplication):
-    """Tells an observer, too."""
-
-
-def _as_error(response: Response) -> None:
-    """Give an answer the protocol's form of errors: an object with the text as ``error``."""
+def finish_error(request: Request, response: Response) -> None:
+    """Give an error the protocol's form, an object with the text as ``error``; see `app.Extension`."""
+    if response.stream is not None or not is_inference(request.path):
+        return
     try:
         content = codec.loads(response.body)
     except (ValueError, RecursionError):
@@ -102,22 +90,14 @@ def _as_error(response: Response) -> None:
     response.headers.insert(0, ("Content-Type", JSON))
 
 
-class InferenceExtension:
-    """Adds the protocol to an application; see `app.Extension`.
+def inference_extension(model: InferenceModel) -> Extension:
+    """Return what adds the protocol to an application.
 
     Args:
         model: the script.
     """
 
-    plain = InferenceApplication
-    observed = ObservedInferenceApplication
-
-    def __init__(self, model: InferenceModel) -> None:
-        self._model = model
-
-    def routes(self, table: dict[str, Route], health: Health) -> dict[str, Route]:
-        """See `app.Extension.routes`."""
-        model = self._model
+    def routes(table: dict[str, Route], health: Health) -> dict[str, Route]:
         server = codec.dumps(model.server_metadata())
         found = {
             **table,
@@ -141,6 +121,8 @@ class InferenceExtension:
             found[f"{path}/ready"] = Route(model_ready, GET)
             found[f"{path}/infer"] = Route(refuse if model.obstacle else None, _POST, logged=True)
         return InferenceRoutes(found, (model.name, model.version))
+
+    return Extension(routes, lambda path: is_inference(path) and not is_probe(path), finish_error)
 
 
 def probes(live: Handler, ready: Handler) -> dict[str, Route]:

@@ -44,8 +44,11 @@ def input_parser(
         around: returns a parser that also takes requests in another form, or None.
     """
     first = script.parameters[0].name
-    if script.style is Style.RAW:
-        parse: Parse = lambda request: {first: flask_request(request)}  # noqa: E731 - three of a kind
+    parse: Parse
+    if script.parse is not None:
+        parse = script.parse
+    elif script.style is Style.RAW:
+        parse = lambda request: {first: flask_request(request)}  # noqa: E731 - four of a kind
     elif script.typed is not None:
         typed, take = script.typed, _typed_bytes(script.typed)
         parse = lambda request: typed_arguments(request, typed, take)  # noqa: E731

@@ -75,13 +75,21 @@ class Swagger:
         settings: name, version and path prefix of the service; folder of the user's own documents.
         run: the script's ``run()``.
         typed: what a typed ``run()`` takes and returns, or None.
+        describe: makes the document of a version, where ``run()`` does not tell what it takes; or None.
     """
 
-    def __init__(self, settings: Settings, run: Callable[..., Any], typed: TypedRun | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        run: Callable[..., Any],
+        typed: TypedRun | None = None,
+        describe: Callable[[Settings, str], Document | None] | None = None,
+    ) -> None:
         self._documents: dict[str, Document] = {}
         self._is_typed = typed is not None
         for version in _VERSIONS:
-            generate = functools.partial(_typed_document, typed) if typed else functools.partial(_generated, run)
+            of_run = functools.partial(_typed_document, typed) if typed else functools.partial(_generated, run)
+            generate = describe or of_run
             document = _user_document(settings.app_root, version) or generate(settings, version)
             if document is not None:
                 self._documents[version] = document
@@ -156,8 +164,13 @@ def _generated(run: Callable[..., Any], settings: Settings, version: str) -> Doc
         schemas = util.get_input_schema(run), util.get_output_schema(run)
     else:
         schemas = ({"type": "object", "example": {}}, {"type": "object", "example": {}})
+    return plain_document(settings, version, *schemas)
+
+
+def plain_document(settings: Settings, version: str, given: Document, returned: Document) -> Document:
+    """Return the document of a version for what ``run()`` takes and returns, with the released server's endpoints."""
     info, prefix = _info(settings)
-    definitions = {"ServiceInput": schemas[0], "ServiceOutput": schemas[1], "ErrorResponse": _ERROR}
+    definitions = {"ServiceInput": given, "ServiceOutput": returned, "ErrorResponse": _ERROR}
     if version == "2":
         return _version_2(info, prefix, definitions)
     return _version_3("3.0.3" if version == "3" else "3.1.0", info, prefix, definitions)
@@ -197,10 +210,10 @@ def _typed_document(typed: TypedRun, settings: Settings, version: str) -> Docume
     output = {"$ref": "#/components/schemas/ServiceOutput"}
     operation["responses"] = {
         "200": {"description": _SCORED, "content": {typed.media_type: {"schema": output}}},
-        "400": _error("The input is not valid, or no JSON."),
-        "415": _error("The content type of the body is not JSON."),
-        "500": _error(_FAILED),
-        "default": _error(_FAILED),
+        "400": error_answer("The input is not valid, or no JSON."),
+        "415": error_answer("The content type of the body is not JSON."),
+        "500": error_answer(_FAILED),
+        "default": error_answer(_FAILED),
     }
     # OpenAPI 3.1, "Considerations for File Uploads": bytes of a media type have no schema.
     for content, media_types in (
@@ -215,7 +228,8 @@ def _typed_document(typed: TypedRun, settings: Settings, version: str) -> Docume
     return document
 
 
-def _error(description: str) -> Document:
+def error_answer(description: str) -> Document:
+    """Return the part of a document that describes the answer for an error, in the later versions."""
     return _answer(description, "application/json", {"$ref": "#/components/schemas/ErrorResponse"})
 
 
@@ -226,7 +240,7 @@ def _answer(description: str, media_type: str, schema: Document) -> Document:
 def _typed_endpoints() -> Document:
     """Return the endpoints beside ``/score`` as they are served, by their names."""
     health = {"$ref": "#/components/schemas/HealthResponse"}
-    failed = {"default": _error(_FAILED)}
+    failed = {"default": error_answer(_FAILED)}
     healthy = _answer(_HEALTHY, "text/html", {"type": "string", "const": "Healthy"})
     live = _answer("The worker answers.", "application/json", health)
     ready = _answer("Requests are taken.", "application/json", health)
@@ -248,7 +262,7 @@ def _typed_endpoints() -> Document:
                 "GetSwaggerSpec",
                 "Get the OpenAPI document.",
                 parameters=[version],
-                responses={"200": swagger, "404": _error("There is no such version."), **failed},
+                responses={"200": swagger, "404": error_answer("There is no such version."), **failed},
             )
         },
     }

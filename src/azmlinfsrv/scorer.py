@@ -13,7 +13,6 @@ from typing import Any
 
 from azmlinfsrv import logs, outputs
 from azmlinfsrv.async_call import OddEndError, call_async
-from azmlinfsrv.decorated import conversion_error
 from azmlinfsrv.errors import (
     CallerTimeoutError,
     RunError,
@@ -56,9 +55,10 @@ class Scorer:
         self._run = script.run
         self._parse = parse
         self._context = context
-        self._is_schema = script.style is Style.SCHEMA
+        self._bad_input = script.bad_input
+        self._encode = script.encode
         self._typed = script.typed
-        self._has_forms = self._is_schema or script.typed is not None
+        self._has_forms = script.style is Style.SCHEMA or script.typed is not None
 
     def score(self, request: Request, call: Call) -> Response:
         """Return the answer; called on a scoring thread, never raises an `Exception`.
@@ -150,14 +150,15 @@ class Scorer:
             result = self._typed.plain(result)
             if self._typed.is_null(result):
                 return outputs.json_response(200, b"null")
+        if self._encode is not None:
+            return outputs.json_response(200, self._encode(result))
         return outputs.result_response(result)
 
     def raised(self, request: Request, error: BaseException) -> Response:
         """Return the answer for what the user's code raised."""
-        if self._is_schema:
-            bad_input = conversion_error(error, self._run)
-            if bad_input is not None:
-                return self.failure(request, bad_input)
+        bad_input = self._bad_input(error)
+        if bad_input is not None:
+            return self.failure(request, bad_input)
         if _is_http_exception(error):
             return self._http_exception(request, error)
         self.log_error(error, request)

@@ -17,7 +17,8 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from azmlinfsrv import decorated
-from azmlinfsrv.errors import ScriptError, ScriptFailedError, StopServing
+from azmlinfsrv.errors import BadInputError, ScriptError, ScriptFailedError, StopServing
+from azmlinfsrv.messages import Request
 from azmlinfsrv.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Style(enum.Enum):
     RAW = "raw"
     TYPED = "typed"
     SCHEMA = "schema"
+    MODEL = "model"
 
 
 class Script:
@@ -56,7 +58,14 @@ class Script:
         typed: what a typed ``run()`` takes and returns; None for other styles.
         is_async: whether ``run()`` is a coroutine function or an async generator function.
         uses_flask: whether the script, or what it imports, imported Flask.
+        parse: makes the arguments of ``run()``, where the style does not say how.
+        encode: makes the body of an answer from a result, where JSON is not made of it as usual.
+        describe: makes the OpenAPI document of a version, where the style does not say how.
     """
+
+    parse: Callable[[Request], dict[str, Any]] | None = None
+    encode: Callable[[Any], bytes] | None = None
+    describe: Callable[[Settings, str], dict[str, Any] | None] | None = None
 
     def __init__(self, module: ModuleType) -> None:
         """Check the module.
@@ -94,6 +103,10 @@ class Script:
         if self.typed is not None:
             self.style = Style.TYPED
         logger.info(_STYLE_LINES[self.style], *_STYLE_ARGUMENTS[self.style](self.parameters))
+
+    def bad_input(self, error: BaseException) -> BadInputError | None:
+        """Return the error for the caller if what ``run()`` raised is about its input, and None if about the script."""
+        return decorated.conversion_error(error, self.run) if self.style is Style.SCHEMA else None
 
 
 _STYLE_LINES = {

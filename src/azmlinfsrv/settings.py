@@ -19,6 +19,7 @@ from azmlinfsrv.admission_settings import AdmissionSettings
 from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.health_settings import HealthSettings
 from azmlinfsrv.inference_settings import InferenceSettings
+from azmlinfsrv.mlflow_settings import MlflowSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
 from azmlinfsrv.recycling_settings import RecyclingSettings
 from azmlinfsrv.setting import Row, row
@@ -37,6 +38,7 @@ class Settings(
     ModelDataSettings,
     HealthSettings,
     InferenceSettings,
+    MlflowSettings,
     RecyclingSettings,
 ):
     """The settings of one server; never changed after the start."""

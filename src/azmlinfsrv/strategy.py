@@ -1,4 +1,4 @@
-"""How a script's ``run()`` is called: the runner that fits it and the settings."""
+"""What is served, and how its ``run()`` is called: the runner that fits it and the settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from azmlinfsrv.inputs import input_parser
 from azmlinfsrv.messages import Request
 from azmlinfsrv.runner import Runner, ThreadsRunner
 from azmlinfsrv.scorer import Scorer
-from azmlinfsrv.script import Script, Style
+from azmlinfsrv.script import Script, Style, load_script
 from azmlinfsrv.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +30,31 @@ if TYPE_CHECKING:
     from azmlinfsrv.telemetry.observer import Observer
 
 logger = logging.getLogger("azmlinfsrv.user_script")
+
+
+def load_served(settings: Settings) -> tuple[Script, BatchLimits | None]:
+    """Return what is served, and its `batch_limits`; the import path must be ready.
+
+    It is the entry script, or where there is none the MLflow model.
+
+    Raises:
+        ConfigurationError: it cannot be told which model is meant.
+        ScriptError: what is served cannot be.
+    """
+    script = _served_script(settings)
+    return script, batch_limits(script, settings)
+
+
+def _served_script(settings: Settings) -> Script:
+    if not settings.entry_script:
+        from azmlinfsrv.mlflow_folder import served_model
+
+        folder = served_model(settings)
+        if folder is not None:
+            from azmlinfsrv.mlflow_script import ModelScript
+
+            return ModelScript(folder, settings)
+    return load_script(settings)
 
 
 def batch_limits(script: Script, settings: Settings) -> BatchLimits | None:
@@ -88,7 +113,7 @@ def make_runner(
         inference: the script as a model of the Open Inference Protocol; None where that is not served.
     """
     flask = _flask(settings, script) if script.uses_flask or script.style is Style.RAW else _NO_FLASK
-    if script.style in (Style.SCHEMA, Style.TYPED):
+    if script.style in (Style.SCHEMA, Style.TYPED, Style.MODEL):
         allocation.keep_freed(os.environ)
     parse = input_parser(script, flask.request, settings.max_body_bytes, inference and inference.parser)
     tell = observer.exception if observer is not None else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from azmlinfsrv import decorated, tensors
@@ -102,16 +102,25 @@ class FrameInput:
 
     def value(self, sent: Mapping[str, Tensor]) -> Any:
         """Return the value in the tensors of a request."""
-        import pandas as pd
-
         values = {}
         for column, spec in zip(self._columns, self.specs, strict=True):
             array = spec.read(sent[spec.name])
-            values[column] = list(_texts(spec, array)) if array.dtype.kind == "O" else array
-        sizes = Counter(map(len, values.values()))
-        if len(sizes) > 1:
-            raise BadInputError(f"the columns must be of the same length, and have {sorted(sizes)} rows")
-        return self._finish(pd.DataFrame(values))
+            values[column] = list(texts_of(spec, array)) if array.dtype.kind == "O" else array
+        return self._finish(frame_of(values))
+
+
+def frame_of(values: Mapping[str, Any]) -> Any:
+    """Return the data frame of columns.
+
+    Raises:
+        BadInputError: they are not of one length.
+    """
+    import pandas as pd
+
+    sizes = Counter(map(len, values.values()))
+    if len(sizes) > 1:
+        raise BadInputError(f"the columns must be of the same length, and have {sorted(sizes)} rows")
+    return pd.DataFrame(values)
 
 
 Part = ArrayInput | FrameInput
@@ -141,10 +150,8 @@ class ScriptInputs:
         Raises:
             BadInputError: a tensor is missing, unknown or another than it should be, or a parameter is missing.
         """
-        sent, known = inference.inputs, [spec.name for spec in self.specs]
-        unknown = [name for name in sent if name not in known]
-        if unknown:
-            raise BadInputError(f"there is no input {unknown[0]!r}, but {', '.join(map(repr, known))}")
+        sent = inference.inputs
+        check_names(sent, [spec.name for spec in self.specs])
         values: dict[str, Any] = {}
         for parameter in self._parameters:
             name = parameter.name
@@ -167,6 +174,17 @@ class ScriptInputs:
             else:
                 values[name] = parameter.default
         return self._finish(values)
+
+
+def check_names(sent: Iterable[str], known: Sequence[str]) -> None:
+    """Do nothing where all inputs are known.
+
+    Raises:
+        BadInputError: one is not.
+    """
+    unknown = [name for name in sent if name not in known]
+    if unknown:
+        raise BadInputError(f"there is no input {unknown[0]!r}, but {', '.join(map(repr, known))}")
 
 
 def _leaves(part: Part | dict[str, Part]) -> list[Part]:
@@ -286,7 +304,7 @@ def _finish_array(name: str, spec: TensorSpec, part: Any, is_converted: bool) ->
 
     def finish(array: Any) -> Any:
         if array.dtype.kind == "O":
-            array = _bytes(array) if wants_bytes else _texts(spec, array)
+            array = _bytes(array) if wants_bytes else texts_of(spec, array)
         if not is_converted:
             return array.tolist()
         try:
@@ -320,7 +338,12 @@ def _bytes(array: Any) -> Any:
     return found.reshape(array.shape)
 
 
-def _texts(spec: TensorSpec, array: Any) -> Any:
+def texts_of(spec: TensorSpec, array: Any) -> Any:
+    """Return the elements of BYTES as texts, in an array of the same shape.
+
+    Raises:
+        BadInputError: one is not UTF-8.
+    """
     try:
         return tensors.texts(array)
     except ValueError as error:
@@ -348,7 +371,7 @@ def _typed_part(name: str, what: Array | Frame, naming: _Naming) -> Part:
 
 
 def _typed_array(spec: TensorSpec, array: Any) -> Any:
-    return _texts(spec, array).tolist() if array.dtype.kind == "O" else array
+    return texts_of(spec, array).tolist() if array.dtype.kind == "O" else array
 
 
 def array_spec(name: str, what: Array) -> TensorSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -248,3 +249,22 @@ def test_a_client_can_be_generated(port: int, tmp_path: Path) -> None:
         )
     species, probability = asked.stdout.split()
     assert species == "setosa" and 0.9 < float(probability) <= 1
+
+
+@pytest.mark.docs
+@pytest.mark.process
+@pytest.mark.timeout(180)
+def test_the_mlflow_page_gives_the_answers_shown(curl: str, port: int, tmp_path: Path) -> None:
+    """The page's program saves a model, the page's command serves it, and each curl line gets the page's answer."""
+    found = blocks(ROOT / "docs" / "how-to" / "mlflow.md")
+    program = next(block.text for block in found if block.language == "python")
+    (tmp_path / "train.py").write_text(program, "utf-8")
+    silent = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    subprocess.run([sys.executable, "train.py"], cwd=tmp_path, check=True, env={**os.environ, **silent})
+    command = next(block.text for block in found if block.text.startswith("azmlinfsrv --model_dir"))
+    line = [sys.executable, "-m", "azmlinfsrv", *shlex.split(command)[1:], "--port", str(port)]
+    shown = [(block.text, after.text) for block, after in itertools.pairwise(found) if block.text.startswith("curl ")]
+    assert len(shown) == 3
+    with serving(line, port, tmp_path):
+        for request, expected in shown:
+            assert json.loads(answer(curl, request, port, tmp_path)) == json.loads(expected)

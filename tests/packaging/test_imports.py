@@ -19,6 +19,7 @@ HEAVY = [
     "grpc",
     "gunicorn",
     "inference_schema",
+    "mlflow",
     "numpy",
     "opentelemetry",
     "pandas",

@@ -13,13 +13,13 @@ from typing import Any
 from azmlinfsrv.identity import RequestIds
 from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.runner import Runner
-from azmlinfsrv.script import Style
+from azmlinfsrv.script import Script, Style
 
 WAIT_S = 10.0
 QUIET_S = 0.1
 
 
-class FakeScript:
+class FakeScript(Script):
     """What the scorer wants to know of a script."""
 
     def __init__(self, run: Callable[..., Any]) -> None:

@@ -179,7 +179,7 @@ def script(style: Style, *, typed: object = None) -> Any:
         return data
 
     (parameter,) = inspect.signature(run).parameters.values()
-    return SimpleNamespace(run=run, parameters=[parameter], style=style, typed=typed, takes_headers=False)
+    return SimpleNamespace(run=run, parameters=[parameter], style=style, typed=typed, takes_headers=False, parse=None)
 
 
 @pytest.mark.parametrize(

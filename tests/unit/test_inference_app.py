@@ -21,7 +21,7 @@ from azmlinfsrv.access import make_access
 from azmlinfsrv.app import Application, create_app
 from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.inference import make_inference, model_name
-from azmlinfsrv.inference_app import InferenceExtension
+from azmlinfsrv.inference_app import inference_extension
 from azmlinfsrv.inference_body import HEADER_LENGTH
 from azmlinfsrv.messages import Request
 from azmlinfsrv.schema import Swagger
@@ -444,14 +444,15 @@ async def test_browsers_of_other_origins() -> None:
 def made(api_key: str | None = None) -> tuple[Application, list[Request]]:
     """Return an application of the protocol, and the requests that it hands to the script."""
     settings, script, submitted = Settings(v2_enabled=True, api_key=api_key), script_of(summing()), list[Request]()
+    extension = inference_extension(make_inference(script, settings))
     app = create_app(
         Swagger(settings, script.run),
         lambda request, _: submitted.append(request),
         None,
         "",
         RecordedLog(),
-        access=make_access(settings),
-        extension=InferenceExtension(make_inference(script, settings)),
+        access=make_access(settings, [extension.needs_key]),
+        extensions=[extension],
     )
     return app, submitted
 

@@ -35,7 +35,7 @@ def json_request(value: Any, content_type: str = "application/json") -> Request:
     return a_request(body=body, content_type=content_type)
 
 
-class FakeScript:
+class FakeScript(Script):
     """What the parser wants to know of a script."""
 
     def __init__(self, style: Style, *names: str, takes_headers: bool = False) -> None:

@@ -33,7 +33,7 @@ from azmlinfsrv.script import Script, Style
 REQUEST_ID = "04c6f58d-510f-4e3a-933e-60ac20f2707d"
 
 
-class FakeScript:
+class FakeScript(Script):
     """What the scorer wants to know of a script."""
 
     def __init__(self, run: Callable[..., Any], style: Style) -> None:
