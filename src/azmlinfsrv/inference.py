@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from azmlinfsrv import inference_body, outputs
 from azmlinfsrv._version import __version__
 from azmlinfsrv.errors import BadInputError, ConfigurationError
+from azmlinfsrv.inference_body import Inference
 from azmlinfsrv.inference_settings import MODELS, PREFIX
 from azmlinfsrv.inputs import Parse
 from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.outputs import Started
 from azmlinfsrv.scorer import Context, Scorer, Tell
-from azmlinfsrv.script import Script, model_ids
+from azmlinfsrv.script import Script, Style, model_ids
 from azmlinfsrv.settings import Settings
-from azmlinfsrv.tensor_inputs import ScriptInputs, TensorSpec, script_inputs
+from azmlinfsrv.tensor_inputs import TensorSpec, script_inputs
 from azmlinfsrv.tensor_outputs import described_outputs, is_streamed, result_tensors
 
 logger = logging.getLogger("azmlinfsrv.user_script")
 
 _NO_TENSORS = "run() of this script takes no array and no data frame: call /score, whose input /swagger.json describes"
 _STREAM = "run() of this script answers with a stream, which the protocol has not: call /score"
+
+
+class TensorInputs(Protocol):
+    """What a script takes, as tensors."""
+
+    @property
+    def specs(self) -> Sequence[TensorSpec]:
+        """The tensors."""
+
+    def arguments(self, inference: Inference) -> dict[str, Any]:
+        """Return the arguments of ``run()``.
+
+        Raises:
+            BadInputError: a tensor is missing, unknown or another than it should be, or a parameter is missing.
+        """
 
 
 class InferenceModel(NamedTuple):
@@ -39,7 +55,7 @@ class InferenceModel(NamedTuple):
 
     name: str
     version: str
-    inputs: ScriptInputs | None
+    inputs: TensorInputs | None
     described: list[TensorSpec]
     obstacle: str = ""
 
@@ -69,7 +85,7 @@ class InferenceModel(NamedTuple):
         """
         self._callable()
 
-    def _callable(self) -> ScriptInputs:
+    def _callable(self) -> TensorInputs:
         if self.inputs is None:
             raise BadInputError(self.obstacle)
         return self.inputs
@@ -166,18 +182,27 @@ def make_inference(script: Script, settings: Settings) -> InferenceModel:
         ConfigurationError: its name cannot be part of a path.
     """
     name, version = model_name(settings)
-    obstacle, inputs = "", None
-    if is_streamed(script):
-        obstacle = _STREAM
-    else:
-        inputs = script_inputs(script)
-        obstacle = "" if inputs is not None else _NO_TENSORS
-    described = described_outputs(script) if inputs is not None else []
+    inputs, described, obstacle = _tensors(script)
     if obstacle:
         logger.warning("The Open Inference Protocol cannot call the script: %s", obstacle)
     else:
         logger.info("The Open Inference Protocol is served at %s%s/infer", MODELS, name)
     return InferenceModel(name, version, inputs, described, obstacle)
+
+
+def _tensors(script: Script) -> tuple[TensorInputs | None, list[TensorSpec], str]:
+    """Return what a script takes and returns, or why it cannot be called."""
+    if script.style is Style.MODEL:
+        from azmlinfsrv.mlflow_script import ModelScript
+        from azmlinfsrv.mlflow_tensors import described_tensors, model_tensors
+
+        assert isinstance(script, ModelScript) and script.input is not None  # noqa: S101, PT018 - init() has run
+        found = model_tensors(script.input)
+        return (None, [], found) if isinstance(found, str) else (found, described_tensors(script.input.signature), "")
+    if is_streamed(script):
+        return None, [], _STREAM
+    inputs = script_inputs(script)
+    return (None, [], _NO_TENSORS) if inputs is None else (inputs, described_outputs(script), "")
 
 
 def model_name(settings: Settings) -> tuple[str, str]:

@@ -261,10 +261,10 @@ def test_the_mlflow_page_gives_the_answers_shown(curl: str, port: int, tmp_path:
     (tmp_path / "train.py").write_text(program, "utf-8")
     silent = {"MLFLOW_DISABLE_TELEMETRY": "true"}
     subprocess.run([sys.executable, "train.py"], cwd=tmp_path, check=True, env={**os.environ, **silent})
-    command = next(block.text for block in found if block.text.startswith("azmlinfsrv --model_dir"))
+    *_, command = (block.text for block in found if block.text.startswith("azmlinfsrv --model_dir"))
     line = [sys.executable, "-m", "azmlinfsrv", *shlex.split(command)[1:], "--port", str(port)]
     shown = [(block.text, after.text) for block, after in itertools.pairwise(found) if block.text.startswith("curl ")]
-    assert len(shown) == 3
+    assert len(shown) == 4
     with serving(line, port, tmp_path):
         for request, expected in shown:
             assert json.loads(answer(curl, request, port, tmp_path)) == json.loads(expected)

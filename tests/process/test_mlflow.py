@@ -53,9 +53,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(model_dir: Path, folder: Path) -> Iterator[RunningServer]:
-    """The server that the tests share: it asks for a key, and scores the rows of several requests together."""
+    """The server that the tests share: with a key, batches, and the Open Inference Protocol."""
     with ReservedPort() as port:
-        running = start(folder, model_dir, port.number, AZMLINFSRV_API_KEY=KEY, AZMLINFSRV_MAX_BATCH_SIZE="32")
+        env = {"AZMLINFSRV_API_KEY": KEY, "AZMLINFSRV_MAX_BATCH_SIZE": "32", "AZMLINFSRV_V2_ENABLED": "true"}
+        running = start(folder, model_dir, port.number, **env)
         try:
             running.wait_ready(START_S)
             yield running
@@ -66,6 +67,11 @@ def server(model_dir: Path, folder: Path) -> Iterator[RunningServer]:
 def ask(server: RunningServer, path: str, body: Any, key: str = KEY) -> httpx.Response:
     """Send a body."""
     return client().post(server.url + path, json=body, headers={"Authorization": f"Bearer {key}"})
+
+
+def ask_v2(server: RunningServer, path: str) -> httpx.Response:
+    """Get what the Open Inference Protocol says at a path."""
+    return client().get(server.url + path, headers={"Authorization": f"Bearer {KEY}"})
 
 
 @pytest.mark.parametrize("path", ["/score", "/invocations"])
@@ -86,6 +92,21 @@ def test_each_form_has_its_answer(server: RunningServer, path: str) -> None:
     text = "\n".join([",".join(COLUMNS), *(",".join(map(str, flower)) for flower in FLOWERS)])
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "text/csv"}
     assert client().post(server.url + path, content=text, headers=headers).json() == {"predictions": [0, 1, 2]}
+
+
+def test_clients_of_the_open_inference_protocol(server: RunningServer) -> None:
+    """The model is named as its folder, takes a tensor a column, and what does not fit is 400 in that form."""
+    about = ask_v2(server, "/v2/models/iris").json()
+    assert about["inputs"] == [{"name": name, "datatype": "FP64", "shape": [-1]} for name in COLUMNS]
+    assert about["outputs"] == [{"name": "output-0", "datatype": "INT64", "shape": [-1]}]
+    tensors = [
+        {"name": name, "datatype": "FP64", "shape": [3], "data": [flower[at] for flower in FLOWERS]}
+        for at, name in enumerate(COLUMNS)
+    ]
+    answer = ask(server, "/v2/models/iris/versions/1/infer", {"inputs": tensors})
+    assert answer.status_code == 200 and answer.json()["outputs"][0]["data"] == [0, 1, 2], answer.text
+    wrong = ask(server, "/v2/models/iris/infer", {"inputs": tensors[1:]})
+    assert (wrong.status_code, wrong.json()) == (400, {"error": "input 'sepal_length' is missing"})
 
 
 def test_a_violation_is_the_clients_fault(server: RunningServer) -> None:

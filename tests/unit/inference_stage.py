@@ -32,10 +32,16 @@ def script_of(run: Callable[..., Any]) -> Script:
 @asynccontextmanager
 async def served(run: Callable[..., Any], **chosen: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server of this function, with these settings."""
+    async with served_script(script_of(run), **chosen) as client:
+        yield client
+
+
+@asynccontextmanager
+async def served_script(script: Script, **chosen: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a server of this script, with these settings."""
     settings = Settings(**{"v2_enabled": True, "docs_enabled": False, **chosen})
-    script = script_of(run)
     inference = make_inference(script, settings) if settings.v2_enabled else None
-    swagger = Swagger(settings, script.run, script.typed)
+    swagger = Swagger(settings, script.run, script.typed, script.describe)
     limits = batch_limits(script, settings)
     app = make_asgi_app(Loaded(script, swagger, lambda: None, 0.0, None, None, limits, inference), settings)
     try:
