@@ -34,6 +34,7 @@ from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
     from azmlinfsrv.asgi import ScoringApp
+    from azmlinfsrv.scoring_thread import ScoringThread
     from azmlinfsrv.telemetry.model_data import ModelData
     from azmlinfsrv.telemetry.observer import Observer
 
@@ -368,8 +369,8 @@ def read_docs_page() -> bytes:
         return file.read()
 
 
-def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:
-    """Return the ASGI application that serves the script.
+def make_asgi_app(loaded: Loaded, settings: Settings, thread: ScoringThread | None = None) -> ScoringApp:
+    """Return the ASGI application that serves the script, in this thread or one of its own.
 
     Raises:
         ConfigurationError: an API key, or the file of them, cannot be used.
@@ -384,4 +385,4 @@ def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:
     metrics = make_metrics(settings)
     app = make_app(loaded, settings, runner, make_log(settings, LineClock(), None), metrics)
     telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)
-    return ScoringApp(app, runner, settings.max_body_bytes, telemetry)
+    return ScoringApp(app, runner, settings.max_body_bytes, telemetry, thread)
