@@ -22,6 +22,7 @@ import httpx
 
 from azmlinfsrv.cli import make_parser
 from azmlinfsrv.ray_arguments import NOT_UNDER_RAY
+from azmlinfsrv.settings import rows
 
 NAME = "one"
 POLL_S = 0.05
@@ -35,7 +36,7 @@ def given_application(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the application that the command line and the environment ask for."""
     names = ("entry_script", "config_file", "model_dir")
     paths = {name: os.path.abspath(arguments[name]) for name in names if arguments.get(name)}
-    settings = {name: value for name, value in arguments.items() if name not in NOT_UNDER_RAY}
+    settings = {name: value for name, value in arguments.items() if name in rows() and name not in NOT_UNDER_RAY}
     root = {} if "AML_APP_ROOT" in os.environ else {"app_root": os.getcwd()}
     env = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
     return {
