@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 from tests.ray.cluster import RAY, Cluster, application, programs
 from tests.ray.load import Clients
 
@@ -72,8 +74,29 @@ def rate(url: str, seconds: int) -> float:
     return float(next(line.split()[1] for line in text.splitlines() if line.startswith("Requests/sec")))
 
 
-def compare(cluster: Cluster, rounds: int, seconds: int) -> list[tuple[float, float]]:
-    """Return requests per second of ours and of a bare deployment, one replica each, alternating."""
+class Load(NamedTuple):
+    """What a load found.
+
+    Attributes:
+        rate: requests per second.
+        replica_ms: processor time of the replica for each request, in milliseconds.
+    """
+
+    rate: float
+    replica_ms: float
+
+
+def load(cluster: Cluster, name: str, url: str, seconds: int) -> Load:
+    """Load an application of one replica."""
+    (pid,) = cluster.pids(name)
+    before, began = sum(psutil.Process(pid).cpu_times()[:2]), time.perf_counter()
+    found = rate(url, seconds)
+    used_s, took_s = sum(psutil.Process(pid).cpu_times()[:2]) - before, time.perf_counter() - began
+    return Load(found, used_s / (found * took_s) * 1000)
+
+
+def compare(cluster: Cluster, rounds: int, seconds: int) -> list[tuple[Load, Load]]:
+    """Return what is found of ours and of a bare deployment, one replica each, alternating."""
     bare: dict[str, Any] = {
         "name": "bare",
         "route_prefix": "/bare",
@@ -83,15 +106,15 @@ def compare(cluster: Cluster, rounds: int, seconds: int) -> list[tuple[float, fl
     cluster.deploy(application("ours", entry_script=str(HERE / "trivial.py")), bare)
     cluster.wait_running("ours")
     cluster.wait_running("bare")
-    urls = f"{cluster.address}/ours/score", f"{cluster.address}/bare"
-    for url in urls:
+    sides = ("ours", f"{cluster.address}/ours/score"), ("bare", f"{cluster.address}/bare")
+    for _, url in sides:
         rate(url, 2)
     pairs = []
     for number in range(rounds):
         order = (0, 1) if number % 2 else (1, 0)
-        found = {side: rate(urls[side], seconds) for side in order}
+        found = {side: load(cluster, *sides[side], seconds) for side in order}
         pairs.append((found[0], found[1]))
-        say(f"round {number + 1}: ours {found[0]:.0f}, bare {found[1]:.0f} requests/s")
+        say(f"round {number + 1}: ours {found[0]}, bare {found[1]}")
     cluster.remove("ours", "bare")
     return pairs
 
@@ -158,9 +181,9 @@ def faults(cluster: Cluster, folder: Path) -> list[Fault]:
     ]
 
 
-def report(pairs: list[tuple[float, float]], scaled: list[tuple[int, float]], seen: list[Fault], command: str) -> str:
+def report(pairs: list[tuple[Load, Load]], scaled: list[tuple[int, float]], seen: list[Fault], command: str) -> str:
     """Return the page."""
-    ratios = [ours / bare for ours, bare in pairs]
+    ratios = [ours.rate / bare.rate for ours, bare in pairs]
     python = platform.python_version()
     lines = [
         "# Ray Serve",
@@ -174,14 +197,16 @@ def report(pairs: list[tuple[float, float]], scaled: list[tuple[int, float]], se
         "The bare one (`bench/ray_bare.py`) reads the body and calls the same `run()` on its event loop: "
         "no ids, limits, deadlines, metrics or log lines.",
         "",
-        "| round | ours, requests/s | bare, requests/s | ratio |",
-        "| --- | --- | --- | --- |",
+        "| round | ours, requests/s | bare, requests/s | ratio | replica, ms of processor a request: ours | bare |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for number, ((ours, bare), ratio) in enumerate(zip(pairs, ratios, strict=True), 1):
-        lines.append(f"| {number} | {ours:.0f} | {bare:.0f} | {ratio:.2f} |")
-    medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
+        times = f"{ours.replica_ms:.2f} | {bare.replica_ms:.2f}"
+        lines.append(f"| {number} | {ours.rate:.0f} | {bare.rate:.0f} | {ratio:.2f} | {times} |")
+    ours, bare = (Load(*map(statistics.median, zip(*side, strict=True))) for side in zip(*pairs, strict=True))
+    times = f"{ours.replica_ms:.2f} | {bare.replica_ms:.2f}"
     lines += [
-        f"| median | {medians[0]:.0f} | {medians[1]:.0f} | {statistics.median(ratios):.2f} |",
+        f"| median | {ours.rate:.0f} | {bare.rate:.0f} | {statistics.median(ratios):.2f} | {times} |",
         "",
         "## More replicas",
         "",

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
 from typing import Any
 
+from azmlinfsrv import logs
 from azmlinfsrv.app import Application
 from azmlinfsrv.endings import nothing
 from azmlinfsrv.errors import ProtocolError, RequestError
@@ -25,6 +26,11 @@ Send = Callable[[Message], Awaitable[None]]
 
 _TICK_S = 0.25
 _STOP_TELEMETRY_S = 5.0
+
+
+def call_later(delay_s: float, function: Callable[[], None]) -> object:
+    """Schedule a function on the loop that runs."""
+    return asyncio.get_running_loop().call_later(delay_s, function)
 
 
 class ScoringApp:
@@ -79,6 +85,8 @@ class ScoringApp:
             self._thread = self._served = None
             self._stopping = False
             self.stop_telemetry(_STOP_TELEMETRY_S)
+            for handler in logs.line_handlers():
+                handler.write_lines()
 
     @property
     def has_broken(self) -> bool:

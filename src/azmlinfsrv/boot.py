@@ -375,7 +375,7 @@ def make_asgi_app(loaded: Loaded, settings: Settings, thread: ScoringThread | No
     Raises:
         ConfigurationError: an API key, or the file of them, cannot be used.
     """
-    from azmlinfsrv.asgi import ScoringApp
+    from azmlinfsrv.asgi import ScoringApp, call_later
 
     if settings.wants_keys:
         from azmlinfsrv.access import check_keys
@@ -383,6 +383,6 @@ def make_asgi_app(loaded: Loaded, settings: Settings, thread: ScoringThread | No
         check_keys(settings)
     runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits)
     metrics = make_metrics(settings)
-    app = make_app(loaded, settings, runner, make_log(settings, LineClock(), None), metrics)
+    app = make_app(loaded, settings, runner, make_log(settings, LineClock(), call_later), metrics)
     telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)
     return ScoringApp(app, runner, settings.max_body_bytes, telemetry, thread)
