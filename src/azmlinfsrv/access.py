@@ -10,9 +10,10 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from azmlinfsrv.errors import ConfigurationError, UnauthorizedError
+from azmlinfsrv.inference_settings import is_inference, is_probe
 from azmlinfsrv.settings import Settings
 
 logger = logging.getLogger("azmlinfsrv")
@@ -138,7 +139,7 @@ class Access:
         covered: paths that need one.
     """
 
-    def __init__(self, keys: ApiKeys, covered: frozenset[str]) -> None:
+    def __init__(self, keys: ApiKeys, covered: Container[str]) -> None:
         self._keys = keys
         self._covered = covered
 
@@ -157,6 +158,15 @@ class Access:
         if not self._keys.accepts(key.strip()):
             return UnauthorizedError("The API key is not valid", 'Bearer error="invalid_token"')
         return None
+
+
+class _AndModels(frozenset[str]):
+    """Paths, and all of the Open Inference Protocol but its probes, those of models that there are not included."""
+
+    def __contains__(self, path: object) -> bool:
+        if super().__contains__(path):
+            return True
+        return isinstance(path, str) and is_inference(path) and not is_probe(path)
 
 
 def configured_keys(settings: Settings) -> list[bytes]:
@@ -210,5 +220,7 @@ def make_access(settings: Settings) -> Access | None:
         "/metrics": settings.api_key_for_metrics,
         "/docs": settings.api_key_for_docs,
     }
-    paths = frozenset(path for path, is_covered in covered.items() if is_covered)
+    paths = (_AndModels if settings.v2_enabled else frozenset)(
+        path for path, is_covered in covered.items() if is_covered
+    )
     return Access(ApiKeys(keys, settings.api_keys_file), paths)

@@ -253,6 +253,26 @@ class ObservedApplication(Application):
         self._observer.answered(request, body_bytes)
 
 
+class Extension(Protocol):
+    """Another protocol beside the server's own."""
+
+    @property
+    def plain(self) -> type[Application]:
+        """The application that serves both."""
+
+    @property
+    def observed(self) -> type[ObservedApplication]:
+        """The same with an observer."""
+
+    def routes(self, table: dict[str, Route], health: Health) -> dict[str, Route]:
+        """Return the routes of both.
+
+        Args:
+            table: the server's own.
+            health: what the probes say.
+        """
+
+
 def create_app(  # noqa: PLR0913 - the composition root
     swagger: Swagger,
     submit: Submit,
@@ -263,6 +283,7 @@ def create_app(  # noqa: PLR0913 - the composition root
     metrics: WorkerMetrics | None = None,
     observer: Observer | None = None,
     access: Access | None = None,
+    extension: Extension | None = None,
 ) -> Application:
     """Put the application together.
 
@@ -276,8 +297,12 @@ def create_app(  # noqa: PLR0913 - the composition root
         metrics: counts requests and is served at ``/metrics``, or None.
         observer: is told of each request, or None.
         access: says which requests may pass, or None where all may.
+        extension: adds another protocol, or None.
     """
     health = Health()
     table = routes(health, swagger, docs, Scrape(metrics) if metrics is not None else None)
+    plain, observed = Application, ObservedApplication
+    if extension is not None:
+        table, plain, observed = extension.routes(table, health), extension.plain, extension.observed
     parts = table, health, submit, cors, server_version, log, metrics, access
-    return Application(*parts) if observer is None else ObservedApplication(observer, *parts)
+    return plain(*parts) if observer is None else observed(observer, *parts)

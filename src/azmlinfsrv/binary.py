@@ -73,7 +73,7 @@ def _npy_header(body: bytes) -> tuple[Any, bool, tuple[int, ...], int]:
     return dtype, by_columns, shape, start + size
 
 
-def read_raw(body: bytes, dtype: Any, sizes: Sequence[int | None]) -> Any:
+def read_raw(body: bytes | memoryview, dtype: Any, sizes: Sequence[int | None]) -> Any:
     """Return the array of bare numbers, little-endian and row by row, a read-only view of the body.
 
     Args:

@@ -96,7 +96,7 @@ def decorated_input(run: Any, parameters: Sequence[inspect.Parameter]) -> Binary
         return None
     part = types[parameter.name]
     what = _array_of(part) if decorated.is_numpy(part) else Frame()
-    fit = _fit_array if decorated.is_numpy(part) else _fit_frame
+    fit = fit_array if decorated.is_numpy(part) else fit_frame
     defaults = {other.name: other.default for other in parameters if other is not parameter}
 
     def finish(value: Any) -> dict[str, Any]:
@@ -116,14 +116,14 @@ def input_types(typed: TypedRun) -> tuple[str, ...]:
 
 def output_types(typed: TypedRun) -> tuple[str, ...]:
     """Return the binary types that a typed script's answer may have, as its return annotation says."""
-    what = _annotated(typed.hints.get("return"))
+    what = annotated(typed.hints.get("return"))
     return () if what is None else (binary.ARROW,) if isinstance(what, Frame) else (binary.NPY, binary.RAW)
 
 
 def typed_input(typed: TypedRun) -> BinaryInput | None:
     """Return what reads binary bodies for a typed script, and None where only JSON will do."""
     parameters = typed.parameters
-    whats = {parameter.name: _annotated(typed.hints.get(parameter.name)) for parameter in parameters}
+    whats = {parameter.name: annotated(typed.hints.get(parameter.name)) for parameter in parameters}
     known = {name: what for name, what in whats.items() if what is not None}
     parameter = _meant(parameters, known)
     if parameter is None:
@@ -132,7 +132,7 @@ def typed_input(typed: TypedRun) -> BinaryInput | None:
     return BinaryInput(known[name], lambda value: typed.from_values({name: value}))
 
 
-def _annotated(hint: Any) -> Array | Frame | None:
+def annotated(hint: Any) -> Array | Frame | None:
     """Return the `Array` or `Frame` of an annotation that has nothing else to say."""
     metadata: tuple[Any, ...] = getattr(hint, "__metadata__", ())
     if len(metadata) != 1 or not isinstance(metadata[0], (Array, Frame)):
@@ -160,7 +160,7 @@ def _array_of(part: Any) -> Array:
     return Array(sample.dtype.name, shape)
 
 
-def _fit_array(array: Any, part: Any) -> Any:
+def fit_array(array: Any, part: Any) -> Any:
     """Return an array as the type of its parameter has it.
 
     Raises:
@@ -172,7 +172,7 @@ def _fit_array(array: Any, part: Any) -> Any:
     return converted
 
 
-def _fit_frame(frame: Any, part: Any) -> Any:
+def fit_frame(frame: Any, part: Any) -> Any:
     """Return a frame as the type of its parameter has it, checked as one that was sent as JSON.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from azmlinfsrv import capture, compat, decorated, logs
 from azmlinfsrv.access_log import JsonRequestLog, RequestLog
-from azmlinfsrv.app import Application, Submit, create_app
+from azmlinfsrv.app import Application, Extension, Submit, create_app
 from azmlinfsrv.batching import BatchLimits
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.cors import Cors
@@ -22,9 +23,20 @@ from azmlinfsrv.errors import ConfigurationError, ScriptError, ScriptFailedError
 from azmlinfsrv.failed_start import cause_of
 from azmlinfsrv.logs import LineClock
 from azmlinfsrv.messages import Request, Response
+from azmlinfsrv.routes import read_docs_page
 from azmlinfsrv.runner import Runner
 from azmlinfsrv.schema import Swagger
-from azmlinfsrv.script import Script, Style, call_init, import_paths, load_script, model_tree, user_traceback
+from azmlinfsrv.script import (
+    Script,
+    Style,
+    call_init,
+    import_paths,
+    load_script,
+    model_ids,
+    model_info,
+    model_tree,
+    user_traceback,
+)
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.strategy import batch_limits, make_runner
 from azmlinfsrv.telemetry import collector_names
@@ -34,6 +46,7 @@ from azmlinfsrv.telemetry.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
     from azmlinfsrv.asgi import ScoringApp
+    from azmlinfsrv.inference import InferenceModel
     from azmlinfsrv.scoring_thread import ScoringThread
     from azmlinfsrv.telemetry.model_data import ModelData
     from azmlinfsrv.telemetry.observer import Observer
@@ -54,6 +67,7 @@ class Loaded(NamedTuple):
         model_data: collects inputs and outputs; not started.
         observer: is told what happens; None where no telemetry is wanted.
         limits: what a batch may be; None where requests are scored one by one.
+        inference: the script as a model of the Open Inference Protocol; None where that is not served.
     """
 
     script: Script
@@ -63,6 +77,7 @@ class Loaded(NamedTuple):
     model_data: ModelData | None = None
     observer: Observer | None = None
     limits: BatchLimits | None = None
+    inference: InferenceModel | None = None
 
 
 def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
@@ -114,7 +129,15 @@ def load(configuration: Configuration, *, forks_later: bool = False) -> Loaded:
     if observer is not None:
         observer.watch_logging()  # a basicConfig(force=True) of the script's has ended it
         observer.is_text = script.style is Style.JSON_TEXT
-    return Loaded(script, swagger, captured.drain, init_s, model_data, observer, limits)
+    return Loaded(script, swagger, captured.drain, init_s, model_data, observer, limits, _inference(script, settings))
+
+
+def _inference(script: Script, settings: Settings) -> InferenceModel | None:
+    if not settings.v2_enabled:
+        return None
+    from azmlinfsrv.inference import make_inference
+
+    return make_inference(script, settings)
 
 
 def _load_script(settings: Settings) -> tuple[Script, BatchLimits | None]:
@@ -221,7 +244,8 @@ def _capture(settings: Settings, observer: Observer | None) -> capture.Capture:
         logger.info("Initializing logger")
         stderr_line, carry = json_logs.stderr_lines(sys.stderr), current.carry
     else:
-        sys.stdout.write("Initializing logger\n")  # a line of release 1.5.1; in one piece, since workers share it
+        with contextlib.suppress(OSError):  # nobody reads the log any more, or its disk is full
+            sys.stdout.write("Initializing logger\n")  # a line of release 1.5.1; in one piece, since workers share it
     if observer is not None:
         sinks.append(observer.printed)
         carry = observer.carry
@@ -238,8 +262,10 @@ def _tell_failure(error: ScriptError, observer: Observer | None) -> None:
 def _sinks(settings: Settings) -> list[capture.Sink]:
     if not settings.syslog_address:
         return []
+    from azmlinfsrv.syslog import SyslogSink
+
     try:
-        return [capture.syslog_sink(settings.syslog_address)]
+        return [SyslogSink(settings.syslog_address)]
     except OSError as error:
         message = f"syslog at {settings.syslog_address!r} cannot be reached: {error}"
         raise ConfigurationError(message) from error
@@ -261,30 +287,11 @@ def _log_start(configuration: Configuration) -> None:
     if not os.path.exists(model_dir):
         _trace_logger.warning("Model directory is not set or does not exist: %s", model_dir)
     elif settings.debug_model_info:
-        for line in _model_info(model_dir):
+        for line in model_info(model_dir):
             logger.info("%s", line)
     if settings.cors_origins:
         origins = ", ".join(Cors(settings.cors_origins).origins)
         logger.info("Enabling CORS for the following origins: %s", origins)
-
-
-def _model_info(model_dir: str) -> list[str]:
-    """Return the lines of AML_DBG_MODEL_INFO: model ids, then the tree with sizes in bytes."""
-    lines = [f"Model ids: {', '.join(model_ids(model_dir)) or 'none'}", "Model Directory Contents:"]
-    return [*lines, *model_tree(model_dir, with_sizes=True)]
-
-
-def model_ids(model_dir: str) -> list[str]:
-    """Return ``name:version`` of each model, as the folders ``name/version`` tell."""
-    path = os.path.normpath(model_dir)
-    if os.path.basename(path).isdigit():
-        return [f"{os.path.basename(os.path.dirname(path))}:{os.path.basename(path)}"]
-    found = []
-    for name in sorted(os.listdir(path)):
-        folder = os.path.join(path, name)
-        if os.path.isdir(folder):
-            found += [f"{name}:{version}" for version in sorted(os.listdir(folder)) if version.isdigit()]
-    return found
 
 
 def _log_load_error(error: ScriptError) -> None:
@@ -333,13 +340,23 @@ def make_app(
         from azmlinfsrv.access import make_access
 
         access = make_access(settings)
-    app = create_app(loaded.swagger, submit, cors, version, log, docs, metrics, loaded.observer, access)
+    app = create_app(
+        loaded.swagger, submit, cors, version, log, docs, metrics, loaded.observer, access, _extension(loaded)
+    )
     app.abandon = runner.abandon
     if metrics is not None:
         runner.metrics = metrics
         runner.admission.count = metrics.refused
         metrics.serve(app.paths, runner.slots, loaded.init_s, runner.max_batch_size)
     return app
+
+
+def _extension(loaded: Loaded) -> Extension | None:
+    if loaded.inference is None:
+        return None
+    from azmlinfsrv.inference_app import InferenceExtension
+
+    return InferenceExtension(loaded.inference)
 
 
 def make_log(
@@ -354,19 +371,13 @@ def _recorded(submit: Submit, record: Callable[[Request, Response], None]) -> Su
 
     def submit_recorded(request: Request, done: Callable[[Request, Response], None]) -> None:
         def answered(request: Request, response: Response) -> None:
-            done(request, response)
             if not request.dropped:
-                record(request, response)
+                record(request, response)  # before the answer: what was answered has been collected
+            done(request, response)
 
         submit(request, answered)
 
     return submit_recorded
-
-
-def read_docs_page() -> bytes:
-    """Return the page of ``/docs``."""
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "docs.html"), "rb") as file:
-        return file.read()
 
 
 def make_asgi_app(loaded: Loaded, settings: Settings, thread: ScoringThread | None = None) -> ScoringApp:
@@ -381,7 +392,7 @@ def make_asgi_app(loaded: Loaded, settings: Settings, thread: ScoringThread | No
         from azmlinfsrv.access import check_keys
 
         check_keys(settings)
-    runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits)
+    runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits, loaded.inference)
     metrics = make_metrics(settings)
     app = make_app(loaded, settings, runner, make_log(settings, LineClock(), call_later), metrics)
     telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)

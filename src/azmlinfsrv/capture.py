@@ -9,11 +9,11 @@ Source: `inference-server.md`, "Print Hook"; `contract.md`, "printed output".
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import io
 import logging
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -99,7 +99,7 @@ class CapturedStream(io.TextIOBase):
     def write(self, text: str) -> int:
         """Take text; whole lines are passed on at once."""
         if self._passes_on:
-            self._original.write(text)
+            self._pass_on(text)
             if not self._sinks:
                 return len(text)
         key = threading.get_ident(), _request_id.get()
@@ -114,7 +114,13 @@ class CapturedStream(io.TextIOBase):
 
     def flush(self) -> None:
         """Flush the original stream."""
-        self._original.flush()
+        with contextlib.suppress(OSError):
+            self._original.flush()
+
+    def _pass_on(self, text: str) -> None:
+        """Write to the original stream; that nobody reads it, or that its disk is full, is not the script's fault."""
+        with contextlib.suppress(OSError):
+            self._original.write(text)
 
     def drain(self) -> None:
         """Let the unfinished line of the calling thread and request go."""
@@ -126,7 +132,7 @@ class CapturedStream(io.TextIOBase):
     def _emit(self, request_id: str, line: str) -> None:
         line = _compact(line).rstrip("\r")
         if getattr(self._busy, "now", False):  # a handler of the user's printed: no line of its own
-            self._original.write(line + "\n")
+            self._pass_on(line + "\n")
             return
         self._busy.now = True
         try:
@@ -239,42 +245,3 @@ def _submit_in_context(
         return submit(pool, call_in_context, *args, **kwargs)
 
     return submit_in_context
-
-
-def syslog_sink(address: str) -> Sink:
-    """Return a sink that sends ``<request id>,<line>`` to syslog.
-
-    Args:
-        address: path of a socket, or ``host:port`` (UDP).
-
-    Raises:
-        OSError: the socket cannot be reached.
-    """
-    import logging.handlers
-
-    host, colon, port = address.rpartition(":")
-    is_path = not (colon and port.isdigit())
-    if is_path:
-        _check_socket(address)  # logging would wait for it to appear
-    handler = logging.handlers.SysLogHandler(address if is_path else (host, int(port)))
-
-    def send(stream: str, request_id: str, line: str) -> None:
-        level = logging.INFO if stream == "stdout" else logging.ERROR
-        handler.handle(
-            logging.LogRecord("azmlinfsrv.print", level, "", 0, f"{logs.printable(request_id)},{line}", None, None)
-        )
-
-    return send
-
-
-def _check_socket(path: str) -> None:
-    """Raise OSError if nothing listens on a Unix socket."""
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-        with socket.socket(socket.AF_UNIX, kind) as sock:
-            try:
-                sock.connect(path)
-            except OSError:
-                if kind == socket.SOCK_STREAM:
-                    raise
-            else:
-                return

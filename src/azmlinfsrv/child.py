@@ -30,8 +30,9 @@ def fork(become: Callable[[], object], at_parents_death: signal.Signals) -> int:
         at_parents_death: what it gets when this process dies (Linux).
     """
     parent = os.getpid()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads it any more, or its disk is full
+        sys.stdout.flush()
+        sys.stderr.flush()
     pid = os.fork()
     if pid:
         with contextlib.suppress(OSError):
@@ -84,9 +85,19 @@ class Part:
         return self._deaths >= _MOST_DEATHS
 
     def run(self, now: float) -> None:
-        """Start it."""
+        """Start it; where there is no room for a process, it is due a little later, but for the first time.
+
+        Raises:
+            OSError: it could not be started for the first time.
+        """
         self._started = now
-        self.pid = self._group = self._start()
+        try:
+            self.pid = self._group = self._start()
+        except OSError as error:
+            if not self._group:
+                raise
+            self.due = now + _LONGEST_DELAY_S
+            logger.error("%s cannot be started, it is tried again: %s", self.name, error)  # noqa: TRY400 - says it all
 
     def ended(self, now: float) -> None:
         """Note that it has died: the first time it is due at once, then after longer and longer."""

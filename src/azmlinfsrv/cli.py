@@ -206,7 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.environ.update(script_environment(configuration, os.environ, transport))
         print_start(configuration)
         _limit_threads(configuration.settings)
-        _serve(configuration)
+        try:
+            _serve(configuration)
+        finally:
+            _let_output_go()
     except UsageError as error:
         logger.error("Error!")  # noqa: TRY400 - the lines of release 1.5.1
         logger.error("%s", error.message)  # noqa: TRY400
@@ -216,6 +219,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         logs.log_configuration_error(error)
         sys.exit(STARTUP_FAILURE)
     sys.exit(0)
+
+
+def _let_output_go() -> None:
+    """Write what is left of the output, or forget it: else Python ends with code 120 where nobody reads it."""
+    for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _configure(given: Mapping[str, Any]) -> Configuration:
@@ -292,7 +305,8 @@ def _serve(configuration: Configuration) -> None:
     settings = configuration.settings
     _check_ports(settings)
     host: Callable[..., None]
-    if _uses_gunicorn(settings.hosting):
+    under_gunicorn = _uses_gunicorn(settings.hosting)
+    if under_gunicorn:
         from azmlinfsrv import launcher
 
         host = launcher.run
@@ -301,7 +315,7 @@ def _serve(configuration: Configuration) -> None:
 
         host = single.run
     if settings.nginx:
-        sys.exit(_supervisor().run(configuration, host))
+        sys.exit(_supervisor().run(configuration, host, single=not under_gunicorn))
     host(configuration)
 
 

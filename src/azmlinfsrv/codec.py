@@ -157,6 +157,8 @@ def _from_numpy(value: Any, numpy: Any) -> Any:
         return numpy.where(numpy.isnat(value), None, value.astype(str)).tolist()
     if kind == "S":
         return numpy.vectorize(_base64, otypes=[object])(value).tolist()
+    if kind == "f" and value.dtype.itemsize > 8:
+        return value.astype(numpy.float64).tolist()  # Python has no longer floats: `tolist` leaves them as they are
     return value.tolist()
 
 

@@ -36,12 +36,23 @@ def functions_of(run: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
             continue
         seen.add(id(function))
         yield function
-        if isinstance(inspect.getattr_static(function, "__getattr__", None), FunctionType) and function is not run:
-            continue  # an object that has every attribute: a client of a service, a mock
+        if function is not run and _has_every_attribute(function):
+            continue
         pending += [getattr(function, attribute, None) for attribute in _WRAPPED]
         pending += map(_content, getattr(function, "__closure__", None) or ())
         if not isinstance(function, (FunctionType, type)):  # a decorator that is a class keeps it in an attribute
             pending += getattr(function, "__dict__", {}).values()
+
+
+def _has_every_attribute(value: Any) -> bool:
+    """Return whether an object makes up its attributes, as a client of a service does, or a mock.
+
+    The wrappers that inference-schema makes only look so where wrapt has no extension for this Python.
+    """
+    wrapt = sys.modules.get("wrapt")
+    if wrapt is not None and issubclass(type(value), wrapt.ObjectProxy):
+        return False
+    return isinstance(inspect.getattr_static(value, "__getattr__", None), FunctionType)
 
 
 class _Declared(NamedTuple):

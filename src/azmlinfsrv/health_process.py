@@ -187,7 +187,9 @@ def make_health_app(settings: Settings, board: Board, clock: LineClock) -> Appli
         board: where the workers say how they are.
         clock: tells the time of log lines.
     """
-    table = ServerHealth(board, longest_silence_s(settings)).routes(metrics=settings.metrics_enabled)
+    health = ServerHealth(board, longest_silence_s(settings))
+    table = health.routes(metrics=settings.metrics_enabled)
+    kind = Application
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     version = SERVER_VERSION if settings.send_server_version else ""
     access = None
@@ -195,7 +197,12 @@ def make_health_app(settings: Settings, board: Board, clock: LineClock) -> Appli
         from azmlinfsrv.access import make_access
 
         access = make_access(settings)
-    return Application(table, Health(), _nothing_to_score, cors, version, _NoLines(clock, None), access=access)
+    if settings.v2_enabled:
+        from azmlinfsrv.inference_app import InferenceApplication, probes
+
+        kind = InferenceApplication
+        table.update(probes(health.live, health.ready))
+    return kind(table, Health(), _nothing_to_score, cors, version, _NoLines(clock, None), access=access)
 
 
 class _NoLines(RequestLog):

@@ -30,7 +30,10 @@ _BAD_BYTES = re.compile("[\udc80-\udcff]")
 
 
 def input_parser(
-    script: Script, flask_request: Callable[[Request], Any], max_body_bytes: int = Settings.max_body_bytes
+    script: Script,
+    flask_request: Callable[[Request], Any],
+    max_body_bytes: int = Settings.max_body_bytes,
+    around: Callable[[Parse], Parse] | None = None,
 ) -> Parse:
     """Return the function that makes the arguments of the script's ``run()``.
 
@@ -38,6 +41,7 @@ def input_parser(
         script: the loaded script.
         flask_request: gives the Flask request of a request, for ``@rawhttp`` scripts.
         max_body_bytes: largest body, once it is expanded; ``@rawhttp`` scripts get what was sent.
+        around: returns a parser that also takes requests in another form, or None.
     """
     first = script.parameters[0].name
     if script.style is Style.RAW:
@@ -50,6 +54,8 @@ def input_parser(
         parse = lambda request: schema_arguments(request, script.parameters, read, take)  # noqa: E731
     else:
         parse = lambda request: {first: json_text(request)}  # noqa: E731
+    if around is not None:
+        parse = around(parse)
     if script.style is not Style.RAW:
         parse = _expanding(parse, max_body_bytes)
     if not script.takes_headers:
@@ -134,7 +140,8 @@ def schema_arguments(
             found = None if take is None else take(request)
         if found is not None:
             return found
-        values = _json_object(request)
+        _check_json(request)
+        values = json_object(request.body)
     elif request.method == "GET":
         values = query_values(request.query)
     else:
@@ -176,12 +183,16 @@ def _check_json(request: Request) -> None:
         raise UnsupportedInputError("Expects Content-Type to be application/json")
 
 
-def _json_object(request: Request) -> dict[str, Any]:
-    _check_json(request)
-    if not request.body:
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body.
+
+    Raises:
+        BadInputError: there is none.
+    """
+    if not body:
         raise BadInputError("POST body is empty. Expecting a JSON dictionary.")
     try:
-        value = codec.loads(request.body)
+        value = codec.loads(body)
     except UnicodeDecodeError as error:
         raise BadInputError(f"Input cannot be decoded as UTF-8: {error}") from None
     except RecursionError:

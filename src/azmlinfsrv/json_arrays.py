@@ -18,6 +18,8 @@ from azmlinfsrv.conversions import fits_shape, has_plain_dtype
 _MIN_BYTES = 4096
 # A parser keeps the memory of its largest text, so one that has read a larger text than this is not kept.
 _KEPT_BYTES = 16 * 1024 * 1024
+# Bytes are counted in pieces, so that a large text does not need its size once more.
+_PIECE_BYTES = 256 * 1024
 _OTHER_WAY = (ValueError, TypeError, RuntimeError, LookupError)
 
 
@@ -72,7 +74,7 @@ class ArrayReader:
                 if isinstance(value, (self._simdjson.Array, self._simdjson.Object)):
                     return None
         # simdjson flattens whatever depth a part of an array has: there must be no more lists than the shape has.
-        return arguments if body.count(b"[") == brackets else None
+        return arguments if _count(body, b"[") == brackets else None
 
     def _shape(self, array: Any) -> tuple[int, ...]:
         """Return the shape of nested lists that are rectangular.
@@ -85,14 +87,17 @@ class ArrayReader:
             raise ValueError("no array")
         if not isinstance(array[0], kind):
             return (len(array),)
-        parts = list(array)
-        if set(map(type, parts)) != {kind} or len(set(map(len, parts))) != 1:
+        # One part at a time: a list of them all would set off the garbage collector.
+        if {type(part) for part in array} != {kind}:
             raise ValueError("not rectangular")
         # Lists of numbers need no look at each: how many lists there are is counted in the end.
-        shapes = {self._shape(parts[0])} if not isinstance(parts[0][0], kind) else set(map(self._shape, parts))
+        if isinstance(array[0][0], kind):
+            shapes = {self._shape(part) for part in array}
+        else:
+            shapes = {(len(part),) for part in array}
         if len(shapes) != 1:
             raise ValueError("not rectangular")
-        return (len(parts), *shapes.pop())
+        return (len(array), *shapes.pop())
 
 
 def array_reader(run: Any, parameters: list[inspect.Parameter]) -> ArrayReader | None:
@@ -109,6 +114,15 @@ def array_reader(run: Any, parameters: list[inspect.Parameter]) -> ArrayReader |
     except ImportError:
         return None
     return ArrayReader(simdjson, parameters, types)
+
+
+def _count(body: bytes, byte: bytes) -> int:
+    """Return how often a byte is in the text; NumPy is several times quicker at it than ``bytes.count``."""
+    import numpy as np
+
+    codes, found = np.frombuffer(body, np.uint8), np.empty(_PIECE_BYTES, np.bool_)
+    pieces = (codes[start : start + _PIECE_BYTES] for start in range(0, codes.size, _PIECE_BYTES))
+    return sum(int(np.count_nonzero(np.equal(piece, ord(byte), out=found[: piece.size]))) for piece in pieces)
 
 
 # How simdjson is to read numbers for a dtype. Integers that were written as floats go the usual way.

@@ -8,16 +8,17 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import Application, BaseApplication
-from gunicorn.arbiter import Arbiter
 from gunicorn.config import get_default_config_file
 from gunicorn.glogging import Logger
 
 from azmlinfsrv import boot, failed_start, logs
 from azmlinfsrv.access_settings import hide_keys
+from azmlinfsrv.arbiter import ServerArbiter
+from azmlinfsrv.berth import Berth
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.silence import SilenceWatch, longest_silence_s
@@ -51,21 +52,12 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
         """Do nothing: there are no files of gunicorn's own."""
 
 
-class WatchingArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
-    """Looks after the health process, and after workers that give no sign of life."""
-
-    def murder_workers(self) -> None:
-        """See to it about once a second; gunicorn calls this to end workers that time out."""
-        super().murder_workers()
-        self.app.look_after([listener.sock for listener in self.LISTENERS])
-
-
 class _Hosted(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """Runs the application under our arbiter; its base class is the last to do so."""
 
     def run(self) -> None:
         try:
-            WatchingArbiter(self).run()
+            ServerArbiter(self).run()
         except RuntimeError as error:
             sys.stderr.write(f"\nError: {error}\n\n")
             sys.exit(1)
@@ -79,27 +71,32 @@ class GunicornApplication(Application, _Hosted):  # type: ignore[misc]  # gunico
     Args:
         configuration: the settings.
         sockets: sockets that listen, instead of those of the settings.
+        berth: its place, where a process above it may let another take it; that process serves the health port.
 
     Attributes:
         slots: the memory that the workers share.
         health: the process that serves the health port, or None.
+        berth: its place, or None.
         tls: how connections are encrypted, or None; made before the workers are forked, and again at SIGHUP.
     """
 
-    def __init__(self, configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> None:
+    def __init__(
+        self, configuration: Configuration, sockets: Sequence[socket.socket] = (), berth: Berth | None = None
+    ) -> None:
         self._configuration = configuration
         settings = configuration.settings
-        self.slots = Slots(settings.worker_count)
+        self.slots = Slots(settings.worker_count, berth.board if berth else None)
+        self.berth = berth
         self.tls: ssl.SSLContext | None = None
         # gunicorn closes the descriptors that it is given.
-        self._bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets[:1]]
+        self._bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets]
         self._pid = os.getpid()
         self._silence = SilenceWatch(self.slots.board, longest_silence_s(settings))
         self.health: HealthProcess | None = None
-        if settings.separate_health_endpoint:
+        if settings.separate_health_endpoint and berth is None:
             from azmlinfsrv.health_process import HealthProcess
 
-            self.health = HealthProcess(settings, self.slots.board, *sockets[1:])
+            self.health = HealthProcess(settings, self.slots.board)
         super().__init__(prog="azmlinfsrv")
 
     def load_config(self) -> None:
@@ -157,7 +154,12 @@ class GunicornApplication(Application, _Hosted):  # type: ignore[misc]  # gunico
 
     def _own(self) -> dict[str, Any]:
         settings = self._configuration.settings
+        recycling = {
+            "max_requests": settings.max_requests,
+            "max_requests_jitter": settings.max_requests_jitter,
+        }
         return {
+            **{name: value for name, value in recycling.items() if value},
             "bind": self._bind or [spelt(settings.host, settings.port)],
             "workers": settings.worker_count,
             "timeout": settings.worker_timeout_s,
@@ -178,7 +180,7 @@ class GunicornApplication(Application, _Hosted):  # type: ignore[misc]  # gunico
         try:
             super().run()
         except SystemExit:
-            if os.getpid() == self._pid:
+            if os.getpid() == self._pid and not (self.berth and self.berth.is_successor):
                 failed_start.hold(self._configuration.settings, self.slots.board)
             raise
         finally:
@@ -208,14 +210,24 @@ class GunicornApplication(Application, _Hosted):  # type: ignore[misc]  # gunico
         return loaded, self._configuration.settings
 
 
-def run(configuration: Configuration, sockets: Sequence[socket.socket] = ()) -> None:
+def run(configuration: Configuration, sockets: Sequence[socket.socket] = (), berth: Berth | None = None) -> None:
     """Serve under gunicorn until it is told to stop; exits the process.
 
     Args:
         configuration: the settings.
         sockets: sockets that listen, instead of those of the settings.
+        berth: its place, where a process above it may let another take it.
 
     Raises:
         SystemExit: always.
     """
-    GunicornApplication(configuration, sockets).run()
+    if configuration.settings.worker_preload and berth is None and not are_handed_down(os.environ):
+        from azmlinfsrv import keeper
+
+        sys.exit(keeper.run(configuration, run))
+    GunicornApplication(configuration, sockets, berth).run()
+
+
+def are_handed_down(environment: Mapping[str, str]) -> bool:
+    """Return whether gunicorn takes its sockets from the process that started this one."""
+    return "GUNICORN_FD" in environment or "LISTEN_FDS" in environment

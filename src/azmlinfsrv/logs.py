@@ -9,6 +9,7 @@ import json
 import logging
 import logging.config
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TextIO
@@ -56,6 +57,7 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # no subscr
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
         self._lines: list[str] = []
+        self._lost = 0
 
     def add_line(self, line: str) -> None:
         """Keep a line (with its end) until the next write."""
@@ -69,10 +71,31 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # no subscr
             lines = self._lines[:]
             del self._lines[: len(lines)]  # not those that another thread has added meanwhile
             try:
-                self._write("".join(lines))
+                self._write(self._mended() + "".join(lines))
                 self.flush()
+                self._lost = 0
             except (OSError, ValueError):
-                self.handleError(logging.LogRecord(LOGGER, logging.ERROR, "", 0, "log lines lost", None, None))
+                self._lose(sum(map(bool, lines)))
+
+    def _mended(self) -> str:
+        """Return the line that says what could not be written before."""
+        if not self._lost:
+            return ""
+        text = "Lines of the log that could not be written before, and are lost: %d"
+        return self.format(logging.LogRecord(LOGGER, logging.ERROR, "", 0, text, (self._lost,), None)) + "\n"
+
+    def _lose(self, lines: int) -> None:
+        """Count lines that could not be written; only the first error is shown, since each is long."""
+        self._lost += lines
+        if self._lost == lines:
+            super().handleError(logging.LogRecord(LOGGER, logging.ERROR, "", 0, "log lines lost", None, None))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Show what is wrong with a record; a stream that takes nothing is another matter."""
+        if isinstance(sys.exc_info()[1], OSError):
+            self._lose(1)
+        else:
+            super().handleError(record)
 
     def _write(self, text: str) -> None:
         """Write text; characters that the stream cannot encode are escaped, and cost no other line."""
@@ -85,6 +108,9 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # no subscr
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, after the lines that are kept."""
         self.write_lines()
+        if self._lost:
+            self._lines.append("")
+            self.write_lines()  # says first what was lost, if it can be said now
         super().emit(record)
 
 

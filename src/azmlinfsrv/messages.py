@@ -43,7 +43,10 @@ class Request:
         timed_out: whether ``run()`` took too long.
         deadline: `time.perf_counter` until which its caller waits; 0 where it said nothing.
         dropped: whether it was answered without having had its turn.
+        inference: what it says as one of the Open Inference Protocol; there once that has been read, and only then.
     """
+
+    inference: Any
 
     __slots__ = (
         "answered",
@@ -55,6 +58,7 @@ class Request:
         "dropped",
         "headers",
         "ids",
+        "inference",
         "is_aborted",
         "matched",
         "method",

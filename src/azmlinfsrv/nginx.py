@@ -18,6 +18,7 @@ from azmlinfsrv import codec, nginx_cors
 from azmlinfsrv.cors import Cors
 from azmlinfsrv.environment import SERVER_VERSION
 from azmlinfsrv.errors import INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, ConfigurationError
+from azmlinfsrv.inference_settings import PREFIX
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.sockets import BACKLOG, PROXY_IDLE_S, parse_internal_address, spelt
 
@@ -132,6 +133,7 @@ def render(settings: Settings, site: Site, given: Collection[str] = ()) -> str:
         *_indented(_http(settings, site)),
         *_indented(_maps()),
         *_indented(_cors_maps(settings)),
+        *_indented(_inference_maps(settings)),
         *_indented(_upstream(settings)),
         "    server {",
         *_indented(_server(settings, site, read_s), 2),
@@ -211,6 +213,11 @@ def _maps() -> Iterator[str]:
         (r'"~^\d+:[A-Z]*:."', "0"),
         ("default", "1"),
     )
+
+
+def _inference_maps(settings: Settings) -> Iterator[str]:
+    if settings.v2_enabled:
+        yield from _map("$request_uri", "$error_name", (f'"~^{PREFIX}([/?]|$)"', "error"), ("default", "message"))
 
 
 def _cors_maps(settings: Settings) -> Iterator[str]:
@@ -355,7 +362,7 @@ def _errors(settings: Settings) -> Iterator[str]:
             lines.append(f"add_header x-ms-server-version {quote(SERVER_VERSION)} always;")
         if status == 405:
             lines.append('add_header Allow "GET, HEAD, OPTIONS, POST" always;')
-        body = codec.dumps({"message": message}).decode()
+        body = codec.dumps({"$error_name" if settings.v2_enabled else "message": message}).decode()
         yield from _location(f"= {page}", [*lines, f"return {status} {quote(body)};"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -131,3 +132,9 @@ def routes(
 def allow_header(route: Route) -> str:
     """Return the value of ``Allow`` for a route."""
     return ", ".join(sorted({*route.methods, "OPTIONS"}))
+
+
+def read_docs_page() -> bytes:
+    """Return the page of ``/docs``."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "docs.html"), "rb") as file:
+        return file.read()

@@ -301,3 +301,22 @@ def _walk(path: str, depth: int, with_sizes: bool) -> Iterator[str]:
     yield name + os.sep
     for child in sorted(os.listdir(path)):
         yield from _walk(os.path.join(path, child), depth + 1, with_sizes)
+
+
+def model_ids(model_dir: str) -> list[str]:
+    """Return ``name:version`` of each model, as the folders ``name/version`` tell."""
+    path = os.path.normpath(model_dir)
+    if os.path.basename(path).isdigit():
+        return [f"{os.path.basename(os.path.dirname(path))}:{os.path.basename(path)}"]
+    found = []
+    for name in sorted(os.listdir(path)):
+        folder = os.path.join(path, name)
+        if os.path.isdir(folder):
+            found += [f"{name}:{version}" for version in sorted(os.listdir(folder)) if version.isdigit()]
+    return found
+
+
+def model_info(model_dir: str) -> list[str]:
+    """Return the lines of AML_DBG_MODEL_INFO: model ids, then the tree with sizes in bytes."""
+    lines = [f"Model ids: {', '.join(model_ids(model_dir)) or 'none'}", "Model Directory Contents:"]
+    return [*lines, *model_tree(model_dir, with_sizes=True)]

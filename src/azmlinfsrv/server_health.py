@@ -44,8 +44,6 @@ def judge(board: Board, now: float, stuck_s: float) -> Verdict:
         now: `time.monotonic`.
         stuck_s: how long a worker may be silent before it counts as stuck.
     """
-    if board.failure:
-        return Verdict(live=False, loaded=False, reason=FAILED, workers=[])
     reasons = {worker: _reason(worker, stuck_s) for worker in seen_workers(board, now)}
     workers = [
         {"worker": worker.number, "pid": worker.pid, "reason": reason, "silent_s": round(worker.silent_s, 2)}
@@ -55,6 +53,8 @@ def judge(board: Board, now: float, stuck_s: float) -> Verdict:
     # The server can do what the best of its workers can.
     best = min(found, key=_GRAVITY.index)
     loaded = any(reason not in (STARTING, STUCK) for reason in found)
+    if board.failure and not loaded:
+        return Verdict(live=False, loaded=False, reason=FAILED, workers=[])
     return Verdict(live=best != STUCK, loaded=loaded, reason=best, workers=workers)
 
 

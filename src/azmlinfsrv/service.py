@@ -83,7 +83,9 @@ class Service:
         self._loop = new_loop()
         self._heartbeat = heartbeat
         self._telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)
-        self._runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits)
+        self._runner = make_runner(
+            loaded.script, settings, loaded.drain, loaded.observer, loaded.limits, loaded.inference
+        )
         self._watch = StuckWatch(self._runner, settings.stuck_grace_ms, self._give_way)
         self._thread = threading.Thread(target=self._run_io, name="io", daemon=True)
         self._started = threading.Event()
@@ -93,7 +95,7 @@ class Service:
         self._connections: Connections | None = None
         self._stop_by = self._hold_until = 0.0
         self._hold_s = PROXY_LAST_IDLE_S if settings.nginx else _LAST_IDLE_S
-        self._stopping = self._replaced = self._settled = False
+        self._stopping = self._settled = False
         self._served = False
 
     def run(self) -> None:
@@ -134,15 +136,7 @@ class Service:
 
         Called on any thread, or from a signal handler.
         """
-        self._stopping, self._replaced = True, False
-        self._tick_soon()
-
-    def make_way(self) -> None:
-        """Stop as `stop` does, for a worker that starts once this one has ended: connections are taken to the last."""
-        self._stopping = self._replaced = True
-        self._tick_soon()
-
-    def _tick_soon(self) -> None:
+        self._stopping = True
         with contextlib.suppress(RuntimeError):  # the loop is closed: stopped already
             self._loop.call_soon_threadsafe(self._tick_once)
 
@@ -233,7 +227,7 @@ class Service:
     def _read_signals(self, descriptor: int) -> None:
         """Begin a stop at once, whatever the main thread does, and have it run the handlers."""
         if signal.SIGTERM in os.read(descriptor, 4096):
-            self._stopping, self._replaced = True, False
+            self._stopping = True
             self._tick_once()
         self._runner.nudge()
 
@@ -263,11 +257,9 @@ class Service:
             return
         if not connections.closing:
             self._begin_stop(now, connections, app)
-        if not self._replaced:
-            self._close_servers()
+        self._close_servers()
         late = now >= self._stop_by
-        if now >= self._hold_until or (self._replaced and not connections.open):
-            self._close_servers()
+        if now >= self._hold_until:
             connections.close_idle(now - self._hold_s)
         if late:
             connections.abort_all()
@@ -307,8 +299,8 @@ class Service:
         self._stop_by = now + settings.graceful_timeout_s
         self._hold_until = min(now + self._hold_s, self._stop_by)
         connections.closing = True
-        if not (settings.nginx or self._replaced):
-            app.health.set(STOPPING)  # of what is behind nginx another worker takes over: a stop begins with nginx
+        if not (settings.nginx or (self._state is not None and self._state.is_retired)):
+            app.health.set(STOPPING)  # else another worker takes over: behind nginx a stop begins with nginx
 
     def _close_servers(self) -> None:
         """Take no more connections; those that the loop has taken, but told nobody of yet, are still served."""

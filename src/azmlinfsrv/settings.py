@@ -18,20 +18,27 @@ from azmlinfsrv.access_settings import ACCESS, AccessSettings
 from azmlinfsrv.admission_settings import AdmissionSettings
 from azmlinfsrv.batch_settings import BatchSettings
 from azmlinfsrv.health_settings import HealthSettings
+from azmlinfsrv.inference_settings import InferenceSettings
 from azmlinfsrv.model_data_settings import ModelDataSettings
+from azmlinfsrv.recycling_settings import RecyclingSettings
 from azmlinfsrv.setting import Row, row
-from azmlinfsrv.thread_limits import ThreadSettings
 
 DEFAULT_APP_ROOT = "/var/azureml-app"
-
-
 _SCRIPT, _NETWORK, _WORKERS = "Script and model", "Network", "Workers"
 _LIMITS, _SERVICE, _LOGS, _TELEMETRY = "Limits", "Service", "Logs", "Telemetry"
 _GROUPS = (_SCRIPT, _NETWORK, ACCESS, _WORKERS, _LIMITS, _SERVICE, _LOGS, _TELEMETRY)
 
 
 @dataclass(frozen=True)
-class Settings(AccessSettings, AdmissionSettings, BatchSettings, ThreadSettings, ModelDataSettings, HealthSettings):
+class Settings(
+    AccessSettings,
+    AdmissionSettings,
+    BatchSettings,
+    ModelDataSettings,
+    HealthSettings,
+    InferenceSettings,
+    RecyclingSettings,
+):
     """The settings of one server; never changed after the start."""
 
     entry_script: str | None = row(
@@ -149,13 +156,7 @@ class Settings(AccessSettings, AdmissionSettings, BatchSettings, ThreadSettings,
         in_file=True,
     )
     worker_count: int = row(
-        1,
-        _WORKERS,
-        "Number of worker processes.",
-        "WORKER_COUNT",
-        flag="--worker_count",
-        minimum=1,
-        maximum=1024,
+        1, _WORKERS, "Number of worker processes.", "WORKER_COUNT", flag="--worker_count", minimum=1, maximum=1024
     )
     worker_threads: int = row(
         1,
@@ -300,10 +301,7 @@ class Settings(AccessSettings, AdmissionSettings, BatchSettings, ThreadSettings,
         in_file=True,
     )
     send_server_version: bool = row(
-        True,
-        _SERVICE,
-        "Answer with the `x-ms-server-version` header.",
-        "SERVER_VERSION_LOG_RESPONSE_ENABLED",
+        True, _SERVICE, "Answer with the `x-ms-server-version` header.", "SERVER_VERSION_LOG_RESPONSE_ENABLED"
     )
     log_level: str | None = row(
         None,
@@ -315,10 +313,7 @@ class Settings(AccessSettings, AdmissionSettings, BatchSettings, ThreadSettings,
         in_file=True,
     )
     debug_model_info: bool = row(
-        False,
-        _LOGS,
-        "Log the tree of the model directory, sizes and model ids at the start.",
-        "AML_DBG_MODEL_INFO",
+        False, _LOGS, "Log the tree of the model directory, sizes and model ids at the start.", "AML_DBG_MODEL_INFO"
     )
     syslog_address: str | None = row(
         None,

@@ -18,20 +18,24 @@ class Slots:
 
     Args:
         workers: number of workers at the start.
+        board: memory that is there already, or None.
 
     Attributes:
         board: the memory in which the workers count, and see what the others have to do.
+        newest: the slot that was taken last, or None.
     """
 
-    def __init__(self, workers: int) -> None:
-        self.board = Board(2 * workers + _ROOM, workers)
+    def __init__(self, workers: int, board: Board | None = None) -> None:
+        self.board = board or Board(2 * workers + _ROOM, workers)
+        self.newest: int | None = None
 
     def watch(self, config: Any) -> None:
         """Have gunicorn say when workers end or their number changes; hooks of gunicorn.conf.py stay in place."""
         users_exit, users_changed = config.child_exit, config.nworkers_changed
 
         def child_exit(arbiter: Any, worker: Any) -> None:
-            self._ended(arbiter, worker)
+            if worker.slot is not None:
+                self.board.release(worker.slot)
             users_exit(arbiter, worker)
 
         def nworkers_changed(arbiter: Any, new: int, old: int | None) -> None:
@@ -43,14 +47,11 @@ class Slots:
 
     def take(self) -> int | None:
         """Return the slot of a worker that is about to be forked; None, where there is no room, is logged."""
-        slot = self.board.take()
+        slot = self.newest = self.board.take()
         if slot is None:
             logger.warning("There are more workers than there is room for: one of them is not counted in /metrics.")
         return slot
 
-    def _ended(self, arbiter: Any, worker: Any) -> None:
-        """Free the slot, and count the worker if another takes its place: none does after a reload or at the stop."""
-        if worker.slot is not None:
-            self.board.release(worker.slot)
-        if arbiter.LISTENERS and len(arbiter.WORKERS) < arbiter.num_workers:
-            self.board.cells[RESTARTS] += 1
+    def count_restart(self) -> None:
+        """Count a worker that another has to replace: one that died, or that has done its part; not one of a reload."""
+        self.board.cells[RESTARTS] += 1

@@ -26,6 +26,7 @@ from azmlinfsrv.script import Script, Style
 from azmlinfsrv.settings import Settings
 
 if TYPE_CHECKING:
+    from azmlinfsrv.inference import InferenceModel
     from azmlinfsrv.telemetry.observer import Observer
 
 logger = logging.getLogger("azmlinfsrv.user_script")
@@ -74,6 +75,7 @@ def make_runner(
     drain: Callable[[], None],
     observer: Observer | None = None,
     limits: BatchLimits | None = None,
+    inference: InferenceModel | None = None,
 ) -> Runner:
     """Return the runner for the script: batches, asyncio for an ``async def run()``, else one or more threads.
 
@@ -83,12 +85,14 @@ def make_runner(
         drain: lets unfinished printed lines go.
         observer: is told what happens; None where no telemetry is wanted.
         limits: what `batch_limits` returned.
+        inference: the script as a model of the Open Inference Protocol; None where that is not served.
     """
     flask = _flask(settings, script) if script.uses_flask or script.style is Style.RAW else _NO_FLASK
     if script.style in (Style.SCHEMA, Style.TYPED):
         allocation.keep_freed(os.environ)
-    parse = input_parser(script, flask.request, settings.max_body_bytes)
-    scorer = Scorer(script, parse, flask.context, observer.exception if observer is not None else None)
+    parse = input_parser(script, flask.request, settings.max_body_bytes, inference and inference.parser)
+    tell = observer.exception if observer is not None else None
+    scorer = (Scorer if inference is None else inference.scorer)(script, parse, flask.context, tell)
     timeouts = settings.scoring_timeout_ms, settings.write_timeout_ms
     runner: Runner
     if limits is not None:

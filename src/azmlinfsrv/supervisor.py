@@ -19,20 +19,24 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from azmlinfsrv import logs, nginx, nginx_log, private_folder
+from azmlinfsrv.berth import Berth
 from azmlinfsrv.child import Part, fork
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import ConfigurationError
+from azmlinfsrv.keeper import Host
 from azmlinfsrv.nginx import Nginx, Site
 from azmlinfsrv.settings import Settings
+from azmlinfsrv.silence import SilenceWatch, longest_silence_s
 from azmlinfsrv.sockets import BACKLOG, SERVER_IDLE_S, bind, bind_unix, parse_internal_address, spelt
+from azmlinfsrv.succession import Succession
+
+if TYPE_CHECKING:
+    from azmlinfsrv.health_process import HealthProcess
 
 logger = logging.getLogger("azmlinfsrv")
-
-# What hosts the server in a process, on sockets that listen.
-Host = Callable[[Configuration, Sequence[socket.socket]], None]
 
 TICK_S = 1.0
 # How long the server may take to end behind its own graceful timeout.
@@ -40,18 +44,19 @@ _KILL_S = 3.0
 _CONNECTIONS = 8192
 _READ_BYTES = 65536
 _STOPS = {signal.SIGTERM: False, signal.SIGINT: True, signal.SIGQUIT: True}
-_FORWARDED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU)
+_FORWARDED = (signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU)
 _IGNORED = (signal.SIGUSR2, signal.SIGWINCH)
 # gunicorn's codes of a start that failed: doing it again would fail again.
 _FINAL_CODES = frozenset({1, 3, 4})
 
 
-def run(configuration: Configuration, host: Host) -> int:
+def run(configuration: Configuration, host: Host, *, single: bool) -> int:
     """Serve until a signal says to stop, and return the exit code of the process.
 
     Args:
         configuration: the settings.
         host: runs the server, in a process of its own.
+        single: whether that process serves itself, without workers.
 
     Returns:
         0 after a signal; else the code of the part that could not be kept up.
@@ -64,7 +69,7 @@ def run(configuration: Configuration, host: Host) -> int:
     program = nginx.find(settings.nginx_program)
     if settings.log_level:
         logs.set_level(settings.log_level)
-    supervisor = Supervisor(configuration, program, host)
+    supervisor = Supervisor(configuration, program, host, single=single)
     try:
         return supervisor.run()
     finally:
@@ -122,9 +127,10 @@ class Supervisor:
         configuration: the settings.
         program: nginx.
         host: runs the server.
+        single: whether the server has no workers.
     """
 
-    def __init__(self, configuration: Configuration, program: Nginx, host: Host) -> None:
+    def __init__(self, configuration: Configuration, program: Nginx, host: Host, *, single: bool) -> None:
         self._configuration = configuration
         self._settings = settings = configuration.settings
         self._program = program
@@ -132,20 +138,24 @@ class Supervisor:
         self._pid = os.getpid()
         self._public: list[socket.socket] = []
         self._internal: socket.socket | None = None
-        self._health: socket.socket | None = None
+        self._health: HealthProcess | None = None
         self._wakeups = socket.socketpair()
         self._logs = (os.pipe(), os.pipe())
         self._partial = [b"", b""]
         self._nginx = Part("nginx", self._start_nginx)
-        self._server = Part("the server", self._start_server)
+        self._server = Succession(self._serve, 1 if single else settings.worker_count)
+        self._silence = SilenceWatch(self._server.board, longest_silence_s(settings) if single else float("inf"))
+        # An arbiter that has not loaded the script reloads by itself, one worker after the other.
+        self._succeeds = single or settings.worker_preload
         self._code = 0
         self._stopping = self._fast = False
         self._stop_by = self._kill_by = 0.0
         self._public.append(bind(settings.host, settings.port))
         self._public[0].listen(BACKLOG)
         if settings.separate_health_endpoint:
-            self._health = bind(settings.host, settings.health_port)
-            self._health.listen(BACKLOG)
+            from azmlinfsrv.health_process import HealthProcess
+
+            self._health = HealthProcess(settings, self._server.board)
         self._listen_internally()
         self._folder = private_folder.make(tempfile.gettempdir())
 
@@ -160,6 +170,7 @@ class Supervisor:
             os.chmod(self._folder.path, 0o711)  # noqa: S103 - nginx's workers, another user, pass through to their folders
         while not (self._stopping and self._is_down()):
             now = time.monotonic()
+            self._look_after(now)
             if self._stopping:
                 self._drain(now)
             else:
@@ -175,7 +186,9 @@ class Supervisor:
         for part in (self._nginx, self._server):
             part.kill()
         self._read_logs()
-        for sock in (*self._public, *self._wakeups, self._internal, self._health):
+        if self._health is not None:
+            self._health.stop()
+        for sock in (*self._public, *self._wakeups, self._internal):
             if sock is not None:
                 sock.close()
         address = parse_internal_address(self._settings.server_address)
@@ -215,7 +228,7 @@ class Supervisor:
         for reader, _ in self._logs:
             os.set_blocking(reader, False)
         signal.set_wakeup_fd(self._wakeups[1].fileno(), warn_on_full_buffer=False)
-        for number in (*_STOPS, *_FORWARDED, *_IGNORED, signal.SIGCHLD):
+        for number in (*_STOPS, *_FORWARDED, *_IGNORED, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
 
     def _wait(self, now: float) -> None:
@@ -225,20 +238,37 @@ class Supervisor:
             due += [moment - now for moment in (self._stop_by, self._kill_by) if moment > now]
         timeout = max(0.0, min([TICK_S, *due]))
         wakeup = self._wakeups[0].fileno()
-        readable, _, _ = select.select([wakeup, *(reader for reader, _ in self._logs)], [], [], timeout)
+        waits = [wakeup, *(reader for reader, _ in self._logs), *self._server.waits]
+        readable, _, _ = select.select(waits, [], [], timeout)
         self._read_logs()
         if wakeup in readable:
             for number in self._wakeups[0].recv(4096):
                 self._on_signal(number)
+        if set(readable) & set(self._server.waits):
+            self._server.check()
         self._collect()
 
     def _on_signal(self, number: int) -> None:
         if number in _STOPS:
             self._stop(fast=_STOPS[signal.Signals(number)] or self._stopping)
-        elif number in _FORWARDED and not self._stopping:
-            (self._nginx if number == signal.SIGUSR1 else self._server).send(number)
-            if number == signal.SIGHUP and self._settings.tls_certificate is not None:
-                self._nginx.send(number)  # the certificate may have changed
+        elif self._stopping:
+            pass
+        elif number == signal.SIGHUP:
+            self._reload()
+        elif number == signal.SIGUSR1:
+            self._nginx.send(number)
+        elif number in _FORWARDED:
+            self._server.forward(number)
+
+    def _reload(self) -> None:
+        """Have the script loaded again, and the certificate."""
+        if self._succeeds:
+            self._listen_internally()
+            self._server.succeed()
+        else:
+            self._server.forward(signal.SIGHUP)
+        if self._settings.tls_certificate is not None:
+            self._nginx.send(signal.SIGHUP)
 
     def _read_logs(self) -> None:
         for index, write in enumerate((nginx_log.log_access_line, nginx_log.log_error_line)):
@@ -250,20 +280,24 @@ class Supervisor:
 
     # -- the parts ---------------------------------------------------------------------------------------------
 
-    def _start_server(self) -> int:
-        self._listen_internally()
-        listener = self._internal
-        assert listener is not None  # noqa: S101 - it has just been made
-        return fork(lambda: self._serve(listener), signal.SIGTERM)
+    def _look_after(self, now: float) -> None:
+        """Keep the process of the health port up, and end a single process that gives no sign of life."""
+        self._silence.check(now)
+        if self._health is not None:
+            internal = [self._internal] if self._internal is not None else []
+            self._health.check([*self._public, *internal, *self._wakeups])
 
-    def _serve(self, listener: socket.socket) -> None:
+    def _serve(self, berth: Berth) -> None:
         """Become the server; in its process."""
+        if self._health is not None:
+            self._health.leave_to_parent()
+        assert self._internal is not None  # noqa: S101 - made before the start
         for sock in (*self._public, *self._wakeups):
             sock.close()
         for descriptor in (self._folder.lock, *self._logs[0], *self._logs[1]):
             os.close(descriptor)
         configuration = self._configuration._replace(settings=server_settings(self._settings))
-        self._host(configuration, [listener, *([self._health] if self._health is not None else [])])
+        self._host(configuration, [self._internal], berth)
 
     def _start_nginx(self) -> int:
         return fork(self._become_nginx, signal.SIGTERM)
@@ -288,6 +322,7 @@ class Supervisor:
     def _start_due(self, now: float) -> None:
         for part in (self._server, self._nginx):
             if not part.pid and now >= part.due:
+                self._listen_internally()
                 part.run(now)
 
     def _collect(self) -> None:
@@ -299,9 +334,12 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            code = os.waitstatus_to_exitcode(status)
+            if self._server.collected(pid, code):
+                continue
             for part in (self._nginx, self._server):
                 if part.pid == pid:
-                    self._ended(part, os.waitstatus_to_exitcode(status))
+                    self._ended(part, code)
 
     def _ended(self, part: Part, code: int) -> None:
         part.ended(time.monotonic())
@@ -346,4 +384,4 @@ class Supervisor:
             self._server.kill()
 
     def _is_down(self) -> bool:
-        return not (self._nginx.pid or self._server.pid)
+        return not self._nginx.pid and self._server.is_down

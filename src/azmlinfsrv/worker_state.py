@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from azmlinfsrv.telemetry.board import CONDITION, HEARTBEAT, PID, TAKEN, Board
+from azmlinfsrv.telemetry.board import CONDITION, HEARTBEAT, PID, RETIRED, TAKEN, WORN, Board
 
 OVERLOADED, STARTING, STOPPING, STUCK = "overloaded", "starting", "stopping", "stuck"
 # Why a worker takes no requests, the gravest last.
@@ -43,6 +43,37 @@ class WorkerState:
     def tell(self, reasons: Collection[str]) -> None:
         """Say for which of `REASONS` the worker takes no requests; for none of them, it does."""
         self._cells[self._at + CONDITION] = sum(1 << REASONS.index(reason) for reason in reasons)
+
+    def wear_out(self) -> None:
+        """Ask for another worker to take this one's place."""
+        self._cells[self._at + WORN] = 1
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether another worker has taken this one's place: its end is not that of the server."""
+        return bool(self._cells[self._at + RETIRED])
+
+
+def is_ready(board: Board, slot: int, pid: int) -> bool:
+    """Return whether the worker of a slot has been seen to serve.
+
+    Args:
+        board: the memory.
+        slot: the worker's slot.
+        pid: its process id.
+    """
+    start = board.start_of(slot)
+    return board.cells[start + PID] == pid and not int(board.cells[start + CONDITION]) >> REASONS.index(STARTING) & 1
+
+
+def is_worn(board: Board, slot: int) -> bool:
+    """Return whether the worker of a slot asks for another to take its place."""
+    return bool(board.cells[board.start_of(slot) + WORN])
+
+
+def retire(board: Board, slot: int) -> None:
+    """Have the worker of a slot know that another has taken its place, before it is told to end."""
+    board.cells[board.start_of(slot) + RETIRED] = 1
 
 
 class Seen(NamedTuple):

@@ -205,6 +205,28 @@ def test_binary_clients_print_what_is_shown(port: int, tmp_path: Path) -> None:
 
 @pytest.mark.docs
 @pytest.mark.process
+def test_clients_of_the_open_inference_protocol(curl: str, port: int, tmp_path: Path) -> None:
+    """The page's curl lines and Python clients get from the page's script what the page shows."""
+    found = blocks(ROOT / "docs/how-to/open-inference-protocol.md")
+    (tmp_path / "score.py").write_text(found[0].text, "utf-8")
+    program = [sys.executable, "-m", "azmlinfsrv", *shlex.split(found[1].text)[1:], "--port", str(port)]
+    checked = 0
+    with serving(program, port, tmp_path):
+        for asked, shown in zip(found[2::2], found[3::2], strict=True):
+            if asked.language == "sh":
+                assert json.loads(answer(curl, asked.text, port, tmp_path)) == json.loads(shown.text)
+            else:
+                client = asked.text.replace(":5001", f":{port}")
+                ran = subprocess.run(
+                    [sys.executable, "-c", client], cwd=tmp_path, capture_output=True, text=True, check=False
+                )
+                assert (ran.stdout, ran.stderr) == (shown.text, "")
+            checked += 1
+    assert checked == 5
+
+
+@pytest.mark.docs
+@pytest.mark.process
 @pytest.mark.timeout(300)
 def test_a_client_can_be_generated(port: int, tmp_path: Path) -> None:
     """The page's commands make a client of a typed script's document, and its program scores with it."""

@@ -30,6 +30,7 @@ HEAVY = [
 ALLOWED = {
     "azmlinfsrv.api": {"flask"},
     "azmlinfsrv.flask_bridge": {"flask"},
+    "azmlinfsrv.arbiter": {"gunicorn"},
     "azmlinfsrv.launcher": {"gunicorn"},
     "azmlinfsrv.telemetry.otlp_records": {"opentelemetry"},
     "azmlinfsrv.telemetry.spans": {"opentelemetry"},

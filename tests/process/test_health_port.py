@@ -81,7 +81,10 @@ def health(server: StartServer) -> Iterator[HealthPort]:
 
 @ways
 def test_while_init_runs(health: HealthPort, tmp_path: Path, way: str) -> None:
-    """While `init()` runs, `/live` is 200, `/ready` and `/` are 503 with the reason; then all are content."""
+    """While `init()` runs, `/live` is 200, `/ready` and `/` are 503 with the reason; then all are content.
+
+    So are those under `/v2`.
+    """
     go = tmp_path / "go"
     script = f"""
         import os
@@ -96,14 +99,18 @@ def test_while_init_runs(health: HealthPort, tmp_path: Path, way: str) -> None:
         def run(data):
             return data
     """
-    running = health.start(script, way, wait=False)
+    running = health.start(script, way, {"AZMLINFSRV_V2_ENABLED": "true"}, wait=False)
     running.wait_until(lambda: health.tells("/ready", status="not ready", reason="starting"))
     assert health.get("/live").json() == {"status": "live"}
+    assert health.get("/v2/health/live").json() == {"live": True}
+    inference = health.get("/v2/health/ready")
+    assert (inference.status_code, inference.json()) == (503, {"error": "The server is not ready: starting"})
     root = health.get("/")
     assert (root.status_code, root.json()["reason"]) == (503, "starting")
     go.touch()
     running.wait_until(lambda: health.tells("/ready", status="ready"))
     assert health.get("/").text == "Healthy"
+    assert health.get("/v2/health/ready").json() == {"ready": True}
     assert health.get("/metrics").status_code == (404 if way == "preload" else 200)
     assert health.get("/score").status_code == 404
     running.process.send_signal(signal.SIGTERM)

@@ -91,6 +91,22 @@ def test_sigterm_lets_a_stream_finish(server: StartServer, scripts: Path, tmp_pa
 
 
 @hostings
+def test_a_stream_is_broken_off_at_the_limit(server: StartServer, scripts: Path, tmp_path: Path, hosting: str) -> None:
+    """After the graceful timeout a stream loses its connection before its last chunk, and its generator is closed."""
+    running = server(scripts / "streams.py", "--hosting", hosting, "--graceful_timeout", "1")
+    closed = tmp_path / "closed"
+    with client().stream("POST", f"{running.url}/score", params={"closed": str(closed)}) as response:
+        chunks = response.iter_raw()
+        assert next(chunks)
+        running.process.send_signal(signal.SIGTERM)
+        with pytest.raises(httpx.TransportError):
+            for _ in chunks:
+                pass
+    assert running.wait_exit(SOON_S) == 0
+    assert closed.exists()
+
+
+@hostings
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: signal.Signals(number).name)
 def test_idle_connections_do_not_hold_the_stop(server: StartServer, scripts: Path, hosting: str, number: int) -> None:
     """A server with idle keep-alive connections stops, though it may hold them a moment, and closes them cleanly."""

@@ -52,14 +52,21 @@ def test_worker_count(server: StartServer, scripts: Path, tmp_path: Path) -> Non
     assert seen == workers(running) == {int(line) for line in trace.read_text().split()}
 
 
+def preloaded_workers(server: RunningServer) -> set[int]:
+    """Return the process ids of the workers of an arbiter that has loaded the script, under its keeper."""
+    (arbiter,) = psutil.Process(server.process.pid).children()
+    return {child.pid for child in arbiter.children()}
+
+
 def test_worker_preload(server: StartServer, scripts: Path, tmp_path: Path) -> None:
     """With WORKER_PRELOAD, init() is called once, before the fork, and every worker has what it loaded."""
     trace = tmp_path / "inits"
     env = {"WORKER_COUNT": "2", "WORKER_PRELOAD": "true", "INIT_FILE": str(trace)}
     running = server(scripts / "steps.py", env=env)
     seen = both_workers(running)
-    assert trace.read_text().split() == [str(running.process.pid)]
-    assert seen == workers(running)
+    (arbiter,) = workers(running)
+    assert trace.read_text().split() == [str(arbiter)]
+    assert seen == preloaded_workers(running)
 
 
 def test_preload_frees_what_init_left(server: StartServer) -> None:
@@ -98,10 +105,10 @@ def test_preload_shares_a_model_of_many_objects(server: StartServer) -> None:
         return model[0]
     """
     running = server(script, env={"WORKER_COUNT": "2", "WORKER_PRELOAD": "true"})
-    running.wait_until(lambda: len(workers(running)) == 2)
+    running.wait_until(lambda: len(preloaded_workers(running)) == 2)
     for _ in range(20):
         assert running.client.post("/score", json={}).json() == [0]
-    for worker in map(psutil.Process, workers(running)):
+    for worker in map(psutil.Process, preloaded_workers(running)):
         memory = worker.memory_full_info()
         assert memory.rss > 100e6
         assert memory.uss < 50e6

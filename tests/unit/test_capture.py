@@ -9,7 +9,6 @@ import contextvars
 import io
 import logging
 import logging.handlers
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from typing import Any
 import pytest
 
 from azmlinfsrv import capture
-from azmlinfsrv.capture import Capture, current_request, enter_request
+from azmlinfsrv.capture import Capture, CapturedStream, current_request, enter_request
 from azmlinfsrv.identity import NO_REQUEST
 
 WAIT_S = 10
@@ -583,89 +582,24 @@ def test_captures_can_be_nested() -> None:
         assert stage.lines == [("stdout", "r", "inner")]
 
 
-# -- Syslog ----------------------------------------------------------------------------------------------------------
+class Gone(io.StringIO):
+    """A console that nobody reads any more."""
+
+    def write(self, _: str) -> int:
+        """Fail, as a pipe does."""
+        raise BrokenPipeError
+
+    def flush(self) -> None:
+        """Fail, as a pipe does."""
+        raise BrokenPipeError
 
 
-@pytest.fixture
-def _closed_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Close the sockets of the sinks that a test makes."""
-    made: list[logging.handlers.SysLogHandler] = []
-
-    class Handler(logging.handlers.SysLogHandler):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            made.append(self)
-
-    monkeypatch.setattr(logging.handlers, "SysLogHandler", Handler)
-    yield
-    for handler in made:
-        handler.close()
-
-
-@pytest.fixture
-def udp() -> Iterator[socket.socket]:
-    """A receiver of UDP."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(WAIT_S)
-        yield receiver
-
-
-@pytest.fixture
-def unix(tmp_path: Path) -> Iterator[socket.socket]:
-    """A receiver like `/dev/log`."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(str(tmp_path / "log"))
-        receiver.settimeout(WAIT_S)
-        yield receiver
-
-
-def address_of(receiver: socket.socket) -> str:
-    """Return the address as the setting has it."""
-    name = receiver.getsockname()
-    return name if isinstance(name, str) else f"{name[0]}:{name[1]}"
-
-
-def datagram(receiver: socket.socket) -> str:
-    """Return the next datagram, without the zero at its end."""
-    return receiver.recv(65536).rstrip(b"\0").decode()
-
-
-@pytest.mark.usefixtures("_closed_handlers")
-@pytest.mark.parametrize("kind", ["udp", "unix"])
-def test_syslog_gets_id_and_line(kind: str, request: pytest.FixtureRequest) -> None:
-    """A line arrives as `<request id>,<line>` of the user facility: information of stdout, an error of stderr."""
-    with streams():
-        receiver: socket.socket = request.getfixturevalue(kind)
-        captured = capture.install([capture.syslog_sink(address_of(receiver))])
-        try:
-            say("User init function invoked.")
-            enter_request("04c6f58d-510f-4e3a-933e-60ac20f2707d")
-            say("User run function invoked.")
-            say("100 % ünsafe %s", file=sys.stderr)
-        finally:
-            captured.undo()
-        assert datagram(receiver) == f"<14>{NO_REQUEST},User init function invoked."
-        assert datagram(receiver) == "<14>04c6f58d-510f-4e3a-933e-60ac20f2707d,User run function invoked."
-        assert datagram(receiver) == "<11>04c6f58d-510f-4e3a-933e-60ac20f2707d,100 % ünsafe %s"
-
-
-@pytest.mark.usefixtures("_closed_handlers")
-def test_syslog_that_cannot_be_reached_is_told_at_once(tmp_path: Path) -> None:
-    """A socket that is not there is an error at the start, not at the first line."""
-    with pytest.raises(OSError, match=r"."):
-        capture.syslog_sink(str(tmp_path / "nowhere"))
-
-
-@pytest.mark.usefixtures("_closed_handlers")
-def test_syslog_that_goes_away_breaks_nothing(unix: socket.socket) -> None:
-    """A receiver that has gone costs syslog its lines, and the console none."""
-    with streams() as stage:
-        captured = capture.install([capture.syslog_sink(address_of(unix))])
-        unix.close()
-        try:
-            say("one")
-            say("two")
-        finally:
-            captured.undo()
-        assert stage.logged == ["one", "two"]
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_console_that_is_gone_fails_no_script(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a script prints where nobody reads it is lost, without an error; sinks still get it."""
+    taken: list[str] = []
+    monkeypatch.setattr(logging.getLogger("azmlinfsrv.print"), "handlers", [])
+    stream = CapturedStream(name, Gone(), [lambda _, __, line: taken.append(line)])
+    assert stream.write("a line\n") == 7
+    stream.flush()
+    assert taken == ["a line"]

@@ -335,6 +335,8 @@ EXTRAS: list[tuple[Any, Any]] = [
     (np.float64("nan"), float("nan")),
     (np.float32(0.1), np.float32(0.1).item()),
     (np.float16(0.1), np.float16(0.1).item()),
+    (np.longdouble(1.5), 1.5),
+    (np.array([[1.5], [-2]], np.longdouble), [[1.5], [-2.0]]),
     (np.bool_(True), True),
     (np.str_("a"), "a"),
     (np.array(5), 5),

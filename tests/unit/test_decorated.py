@@ -7,6 +7,8 @@ import functools
 import itertools
 import json
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -153,6 +155,34 @@ def test_an_object_that_has_every_attribute() -> None:
         return proxy(data)
 
     assert len(list(itertools.islice(decorated.functions_of(run), 100))) < 100
+
+
+_PURE = """
+import inspect
+import sys
+import wrapt
+from inference_schema.parameter_types.standard_py_parameter_type import StandardPythonParameterType
+from inference_schema.schema_decorators import input_schema
+from azmlinfsrv import decorated
+
+async def run(a, b):
+    return a
+
+for name in "ab":
+    run = input_schema(name, StandardPythonParameterType(1))(run)
+extension = "wrapt._wrappers" in sys.modules
+is_async = any(map(inspect.iscoroutinefunction, decorated.functions_of(run)))
+print(extension, sorted(decorated.parameter_types(run)), is_async)
+"""
+
+
+def test_wrappers_without_an_extension() -> None:
+    """Every decorator is found where wrapt is plain Python, as on Pythons that its old release has no build for."""
+    environment = {**os.environ, "WRAPT_DISABLE_EXTENSIONS": "1"}
+    printed = subprocess.run(
+        [sys.executable, "-c", _PURE], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    assert printed == "False ['a', 'b'] True\n"
 
 
 def test_a_cell_that_is_empty_yet() -> None:

@@ -309,18 +309,24 @@ def test_a_record_does_not_overtake_lines() -> None:
 
 @pytest.mark.parametrize("error", [OSError("disk full"), ValueError("closed")])
 def test_a_broken_stream_breaks_nothing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A console that cannot be written to costs lines, never a request; later lines are written again."""
+    """A console that cannot be written to costs lines, which are counted, no request; the cause is shown once."""
     stream, complaints = Stream(), io.StringIO()
     monkeypatch.setattr(sys, "stderr", complaints)
     handler = LineHandler(stream)
     stream.error = error
-    handler.add_line("lost\n")
-    handler.write_lines()
+    for _ in range(3):
+        handler.add_line("lost\n")
+        handler.write_lines()
+    if isinstance(error, OSError):
+        handler.handle(record("lost, too"))
     stream.error = None
-    handler.add_line("found\n")
+    handler.handle(record("found"))
+    handler.add_line("again\n")
     handler.write_lines()
-    assert stream.getvalue() == "found\n"
-    assert str(error) in complaints.getvalue()
+    count = 4 if isinstance(error, OSError) else 3
+    lost = f"Lines of the log that could not be written before, and are lost: {count}\n"
+    assert stream.getvalue() == f"{lost}found\nagain\n"
+    assert complaints.getvalue().count(str(error)) == 1
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

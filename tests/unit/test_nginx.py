@@ -40,6 +40,7 @@ VARIANTS = {
     "any origin": (Settings(cors_origins="*"), SITE),
     "origins": (Settings(cors_origins=ORIGINS), SITE),
     "odd origins": (Settings(cors_origins="https://a\"b;{c}'\\d, (?P<x>a)b, a b#c, (?a)b, \\Ab, (?!c), é,,\t"), SITE),
+    "inference": (Settings(v2_enabled=True), SITE),
     "verbose": (Settings(log_level="DEBUG"), SITE),
 }
 

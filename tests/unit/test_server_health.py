@@ -157,11 +157,21 @@ def test_a_worker_that_starts_may_be_silent() -> None:
     assert workers.verdict()[:3] == (True, False, "starting")
 
 
-def test_a_failed_start_is_final() -> None:
-    """Once the script could not be loaded, the server is not live, whatever its workers say."""
-    workers = Workers(2).tell(None, None)
+@pytest.mark.parametrize("other", ["starting", "stuck"])
+def test_a_failed_start_is_final(other: str) -> None:
+    """Once the script could not be loaded, the server is not live."""
+    workers = Workers(2).tell("starting", other)
     workers.board.fail("KeyError: 'weights'")
     assert workers.verdict()[:3] == (False, False, "failed")
+
+
+def test_a_failed_reload_does_not_concern_those_that_serve() -> None:
+    """While a worker serves, it does not matter that another could not load the script."""
+    workers = Workers(2).tell(None, "starting")
+    workers.board.fail("KeyError: 'weights'")
+    assert workers.verdict()[:3] == (True, True, "")
+    workers.board.fail("")
+    assert workers.tell("starting", "starting").verdict()[:3] == (True, False, "starting")
 
 
 # -- Answers ---------------------------------------------------------------------------------------------------------

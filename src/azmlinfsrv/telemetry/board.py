@@ -8,7 +8,7 @@ When a worker ends, what it counted stays, and the next one counts on in its slo
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from azmlinfsrv.telemetry.catalogue import BOUNDS_S
 
@@ -24,6 +24,8 @@ LOAD = 12
 BATCH_LIMIT, BATCHED = 13, 14
 # When the worker's I/O thread last gave a sign of life (`time.monotonic`), its process, what it says of itself in bits.
 HEARTBEAT, PID, CONDITION = 15, 16, 17
+# Whether the worker asks for another to take its place, and whether it has been told that another has.
+WORN, RETIRED = 22, 23
 QUEUE_HISTOGRAM = 24
 RUN_HISTOGRAM = QUEUE_HISTOGRAM + HISTOGRAM_CELLS
 BATCH_HISTOGRAM = RUN_HISTOGRAM + HISTOGRAM_CELLS
@@ -62,13 +64,19 @@ class Board:
 
     Attributes:
         cells: all cells.
+        size: number of slots.
     """
 
     def __init__(self, slots: int, wanted: int) -> None:
         self._memory = mmap.mmap(-1, (_HEADER_CELLS + slots * _SLOT_CELLS) * _CELL_BYTES)
         self.cells = memoryview(self._memory).cast("d")
         self.cells[WANTED] = wanted
+        self.size = slots
         self._free = list(range(slots))
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Give out no other slots than these, which another process that forks does not; called before the first."""
+        self._free = list(slots)
 
     def take(self) -> int | None:
         """Return the lowest free slot, or None; called by the process that forks, before it does."""
@@ -81,10 +89,15 @@ class Board:
 
     def release(self, slot: int) -> None:
         """Take a slot back from a worker that has ended; called by the process that forked it."""
-        start = self.start_of(slot)
-        for cell in (UP, LOAD, HEARTBEAT, PID, CONDITION):
-            self.cells[start + cell] = 0
+        self.clear(slot)
         self._free.append(slot)
+
+    def clear(self, slot: int) -> None:
+        """Say that nobody is in a slot; what was counted there stays."""
+        if slot < self.cells[TAKEN]:  # memory that nobody has written to takes none
+            start = self.start_of(slot)
+            for cell in (UP, LOAD, HEARTBEAT, PID, CONDITION, WORN, RETIRED):
+                self.cells[start + cell] = 0
 
     def start_of(self, slot: int) -> int:
         """Return the number of a slot's first cell."""

@@ -96,7 +96,7 @@ ABANDONED = Metric(
 WORKERS_UP = Metric("workers_up", "gauge", (), "Workers that serve.")
 WORKERS_WANTED = Metric("workers_wanted", "gauge", (), "Workers that should serve.")
 WORKER_RESTARTS = Metric(
-    "worker_restarts_total", "counter", (), "Workers that ended, by a crash or max_requests, and were replaced."
+    "worker_restarts_total", "counter", (), "Workers that crashed or had served for long enough, and were replaced."
 )
 WORKER_START = Metric("worker_start_time_seconds", "gauge", ("worker",), "When a worker began to serve, in Unix time.")
 WORKER_MEMORY = Metric(

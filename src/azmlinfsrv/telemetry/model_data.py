@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -19,8 +20,9 @@ from azmlinfsrv.identity import NO_REQUEST
 from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.telemetry import model_record
-from azmlinfsrv.telemetry.model_record import RECORD_BYTES, CollectedRecord, Origin, is_sampled, run_record
+from azmlinfsrv.telemetry.model_record import RECORD_BYTES, CollectedRecord, Origin, RunRecord, is_sampled, run_record
 from azmlinfsrv.telemetry.record_files import Convert, RecordFiles, Rotation, check_folder
+from azmlinfsrv.telemetry.record_journal import Journal, JournalledFiles
 from azmlinfsrv.telemetry.record_pipeline import Files, RecordPipeline
 from azmlinfsrv.telemetry.record_queue import RecordQueue
 
@@ -45,16 +47,26 @@ class ModelData:
         origin: what all rows have in common.
         queue: where records wait.
         files: where lines go.
+        journal: holds what waits for `files`.
         shipper: uploads finished files, or None.
     """
 
     def __init__(
-        self, settings: Settings, origin: Origin, queue: RecordQueue, files: Files, shipper: BlobShipper | None = None
+        self,
+        settings: Settings,
+        origin: Origin,
+        queue: RecordQueue,
+        files: Files,
+        journal: Journal,
+        shipper: BlobShipper | None = None,
     ) -> None:
         self._rate = settings.model_data_sample_rate
         self._max_body_bytes = settings.model_data_body_bytes
         self._queue = queue
-        self._pipeline = RecordPipeline(queue, functools.partial(model_record.line, origin=origin), files)
+        self._line = functools.partial(model_record.line, origin=origin)
+        self._pipeline = RecordPipeline(queue, bytes, files)
+        self._journal = journal
+        self._keeping = threading.Lock()
         self._shipper = shipper
         self._warn_at = 0.0
 
@@ -81,10 +93,9 @@ class ModelData:
             if request.method == "OPTIONS" and response.exec_ms is None:
                 return  # answered without the script
             record = run_record(request, response, self._max_body_bytes)
-            held_bytes = RECORD_BYTES + len(record.input or b"") + len(record.output or b"")
-            if not self._queue.put(record, held_bytes):
-                self._warn()
+            self._keep(record)
         except Exception:  # the border of telemetry
+            self._queue.count_dropped(1)
             logger.exception("A record of model data is lost")
 
     def collect(self, collection: str, correlation_id: str, data: str, data_type: str) -> bool:
@@ -93,15 +104,13 @@ class ModelData:
         if request_id != NO_REQUEST and self._rate < 1 and not is_sampled(request_id, self._rate):
             return True
         record = CollectedRecord(time.time(), request_id, collection, correlation_id, data, data_type)
-        if self._queue.put(record, RECORD_BYTES + len(data)):
-            return True
-        self._warn()
-        return False
+        return self._keep(record)
 
     def start(self) -> None:
         """Start the threads; called in the process that serves."""
         if self._shipper is not None:
             self._shipper.start()
+        self._journal.open()
         self._pipeline.start()
 
     def flush(self) -> None:
@@ -114,10 +123,22 @@ class ModelData:
         self._pipeline.stop(timeout_s * _WRITING_SHARE if self._shipper else timeout_s)
         if self._queue.held_records:
             logger.warning("%d records of model data may be lost: writing takes too long", self._queue.held_records)
+        self._journal.close()
         if self._shipper is not None:
             left = self._shipper.stop(max(0.0, until - time.monotonic()))
             if left:
                 logger.warning("%d records of model data could not be uploaded, and stay in their folder", left)
+
+    def _keep(self, record: RunRecord | CollectedRecord) -> bool:
+        """Put the line of a record where the end of the process does not lose it; returns False where it is dropped."""
+        line = self._line(record)
+        with self._keeping:  # the journal has lines in the order of the queue
+            self._journal.put(line)
+            if self._queue.put(line, RECORD_BYTES + len(line)):
+                return True
+            self._journal.take_back(len(line))
+        self._warn()
+        return False
 
     def _warn(self) -> None:
         """Say that records are dropped, once a minute at the most."""
@@ -149,13 +170,16 @@ def make_model_data(settings: Settings, models: list[str]) -> ModelData | None:
         settings.model_data_file_bytes, float(settings.model_data_file_s), settings.model_data_keep_bytes
     )
     convert = _parquet() if settings.model_data_format == "parquet" else None
+    shipper = None
     if settings.model_data_blob_container:
         files, shipper = _to_blob(settings, settings.model_data_blob_container, rotation, convert, queue.count_dropped)
-        return ModelData(settings, origin, queue, files, shipper)
-    folder = os.path.abspath(settings.model_data_folder or "")
-    check_folder(folder)
-    logger.info("Model data is collected in %s", folder)
-    return ModelData(settings, origin, queue, RecordFiles(folder, rotation, convert))
+    else:
+        folder = os.path.abspath(settings.model_data_folder or "")
+        check_folder(folder)
+        logger.info("Model data is collected in %s", folder)
+        files = RecordFiles(folder, rotation, convert)
+    journal = Journal(files.folder)
+    return ModelData(settings, origin, queue, JournalledFiles(files, journal, files.folder), journal, shipper)
 
 
 def _to_blob(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from azmlinfsrv.inference_settings import LIVE, READY
 from azmlinfsrv.messages import Request, Response
 from azmlinfsrv.telemetry import current
 from azmlinfsrv.telemetry.current import origin_of
@@ -30,7 +31,7 @@ from azmlinfsrv.telemetry.records import (
 logger = logging.getLogger("azmlinfsrv.telemetry")
 
 # Probes and scrapes say nothing of the service's use; the documents leave out "/".
-UNTOLD = frozenset({"/", "/live", "/ready", "/metrics"})
+UNTOLD = frozenset({"/", "/live", "/ready", "/metrics", LIVE, READY})
 
 
 class Observer:

@@ -19,6 +19,8 @@ from azmlinfsrv.telemetry.records import ExceptionRecord, LogLine, PrintedLine, 
 GRPC, HTTP = "grpc", "http/protobuf"
 TRACES, LOGS, METRICS = "traces", "logs", "metrics"
 
+logger = logging.getLogger("azmlinfsrv")
+
 # One export of so many spans keeps the interpreter for about 10 ms.
 _BATCH_LIMIT = 64
 _MODULES = {GRPC: "opentelemetry.exporter.otlp.proto.grpc", HTTP: "opentelemetry.exporter.otlp.proto.http"}
@@ -57,7 +59,7 @@ class Otlp:
         self._environ = environ
         self._readings = readings
         self._exporters: dict[str, Any] = {}
-        self._interval_s = int(environ.get("OTEL_METRIC_EXPORT_INTERVAL") or _DEFAULT_INTERVAL_MS) / 1000
+        self._interval_s = _metric_interval_ms(environ) / 1000
         self._metrics_due = 0.0
         self._started_ns = 0
         self._make: Any = None
@@ -129,6 +131,15 @@ class Otlp:
     def _export(self, signal: str, items: Any) -> bool:
         result: Any = self._exporters[signal].export(items)
         return bool(result.name == "SUCCESS")
+
+
+def _metric_interval_ms(environ: Mapping[str, str]) -> int:
+    """Return how often metrics are sent; what is no number is told and ignored, as OpenTelemetry wants it."""
+    text = environ.get("OTEL_METRIC_EXPORT_INTERVAL") or str(_DEFAULT_INTERVAL_MS)
+    if text.strip().isdecimal() and int(text):
+        return int(text)
+    logger.warning("OTEL_METRIC_EXPORT_INTERVAL is no number of milliseconds: %d is used.", _DEFAULT_INTERVAL_MS)
+    return _DEFAULT_INTERVAL_MS
 
 
 def is_wanted(environ: Mapping[str, str], signal: str) -> bool:

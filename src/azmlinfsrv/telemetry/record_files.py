@@ -72,7 +72,11 @@ class RecordFiles:
         convert: makes Parquet from lines, or None to keep the lines.
         finished: gets the path and the number of records of each finished file.
         removed: gets the number of records of each file that is removed.
-        now: seconds since the epoch.
+        now: seconds since the epoch, for the names of files.
+        clock: seconds of a clock that nobody sets, for their age.
+
+    Attributes:
+        folder: the folder.
     """
 
     def __init__(
@@ -83,13 +87,15 @@ class RecordFiles:
         finished: Callable[[str, int], None] = lambda path, records: None,
         removed: Callable[[int], None] = lambda records: None,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._rotation = rotation
         self._convert = convert
         self._on_finished = finished
         self._on_removed = removed
         self._now = now
+        self._clock = clock
         self._host = re.sub(r"[^\w.]+", "_", socket.gethostname(), flags=re.ASCII) or "host"
         self._file = -1
         self._stem = ""
@@ -130,7 +136,7 @@ class RecordFiles:
             return None
         if self._size >= self._rotation.file_bytes:
             return 0.0
-        return max(0.0, self._opened + self._rotation.file_s - self._now())
+        return max(0.0, self._opened + self._rotation.file_s - self._clock())
 
     def finish(self) -> None:
         """Give the file its name, where there is one, and remove the oldest.
@@ -158,9 +164,9 @@ class RecordFiles:
         if sys.platform == "win32":
             return
         self._left = False
-        for name in sorted(_names(self._folder)):
+        for name in sorted(_names(self.folder)):
             if name.endswith(PARTIAL):
-                path = os.path.join(self._folder, name)
+                path = os.path.join(self.folder, name)
                 try:
                     with _locked(path) as file:
                         if file is not None:
@@ -171,20 +177,20 @@ class RecordFiles:
 
     def left_behind(self) -> list[tuple[str, int]]:
         """Return the finished files of the folder and their numbers of records, oldest first."""
-        found = ((name, _FINISHED.match(name)) for name in sorted(_names(self._folder)))
-        return [(os.path.join(self._folder, name), int(match[1])) for name, match in found if match]
+        found = ((name, _FINISHED.match(name)) for name in sorted(_names(self.folder)))
+        return [(os.path.join(self.folder, name), int(match[1])) for name, match in found if match]
 
     def _open(self) -> None:
         while True:
             moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._now()))
-            stem = os.path.join(self._folder, f"{moment}-{self._host}-{os.getpid()}-{os.urandom(4).hex()}")
+            stem = os.path.join(self.folder, f"{moment}-{self._host}-{os.getpid()}-{os.urandom(4).hex()}")
             file = os.open(stem + PARTIAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
             if _lock(file) and os.fstat(file).st_nlink:
                 break
             os.close(file)  # another process took it for one that was left behind
         self._file, self._stem = file, stem
         self._size = self._records = 0
-        self._opened = self._now()
+        self._opened = self._clock()
 
     def _name(self, stem: str, records: int) -> None:
         partial = stem + PARTIAL

@@ -19,6 +19,7 @@ from azmlinfsrv.identity import NO_REQUEST
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.telemetry.model_data import ModelData, make_model_data
 from azmlinfsrv.telemetry.model_record import is_sampled
+from azmlinfsrv.telemetry.record_journal import Journal
 from azmlinfsrv.telemetry.record_queue import RecordQueue
 from tests.unit.telemetry.records import ORIGIN, answered, asked, rows_in
 
@@ -110,11 +111,11 @@ def test_preflights_are_no_calls(tmp_path: Path) -> None:
     assert [row["request_id"] for row in rows_in(tmp_path)] == ["B"]
 
 
-def test_at_overload_records_are_dropped_at_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_at_overload_records_are_dropped_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With a disk that hangs, the memory is bounded, nobody waits, and one warning a minute says how much is lost."""
     files = BlockedFiles()
     queue = RecordQueue(1000, 100_000)
-    collection = ModelData(Settings(), ORIGIN, queue, files)
+    collection = ModelData(Settings(), ORIGIN, queue, files, Journal(str(tmp_path)))
     collection.start()
     collection.record(asked(), answered())
     assert files.entered.wait(STOP_S)
@@ -141,10 +142,10 @@ def test_recording_never_raises(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert "A record of model data is lost" in caplog.text
 
 
-def test_a_stop_that_has_no_time(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stop_that_has_no_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A disk that hangs does not hold the stop; the log says what may be lost."""
     files = BlockedFiles()
-    collection = ModelData(Settings(), ORIGIN, RecordQueue(10, 100_000), files)
+    collection = ModelData(Settings(), ORIGIN, RecordQueue(10, 100_000), files, Journal(str(tmp_path)))
     collection.start()
     collection.record(asked(), answered())
     assert files.entered.wait(STOP_S)

@@ -179,6 +179,13 @@ def test_metrics(collector: Collector, start: Start) -> None:
     assert not point.HasField("min") and not point.HasField("max")
 
 
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "1.5", "60 s"])
+def test_an_interval_that_is_no_number_is_told(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """OTEL_METRIC_EXPORT_INTERVAL is ignored with a warning, where it is no number of milliseconds."""
+    Otlp(SERVICE, {"OTEL_METRIC_EXPORT_INTERVAL": text})
+    assert "OTEL_METRIC_EXPORT_INTERVAL is no number of milliseconds: 60000 is used." in caplog.text
+
+
 def test_headers_and_names_of_the_environment(collector: Collector, start: Start) -> None:
     """OTEL_EXPORTER_OTLP_HEADERS and OTEL_RESOURCE_ATTRIBUTES are honoured; the latter win over our own."""
     pipeline = start(

@@ -57,13 +57,14 @@ def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_file_is_due_for_its_age_or_size(tmp_path: Path) -> None:
-    """A file is due when it is old or large enough; without one nothing is."""
-    clock = Clock()
-    files = RecordFiles(str(tmp_path), Rotation(20, 60, 0), now=clock)
+    """A file is due when it is old or large enough, whoever sets the clock meanwhile; without one nothing is."""
+    clock, day = Clock(), Clock()
+    files = RecordFiles(str(tmp_path), Rotation(20, 60, 0), now=day, clock=clock)
     assert files.due_s() is None
     files.write(LINE, 1)
     assert files.due_s() == 60
     clock.now += 45
+    day.now -= 86400
     assert files.due_s() == 15
     clock.now += 45
     assert files.due_s() == 0
