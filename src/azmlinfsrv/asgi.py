@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import Future
 from typing import Any
 
+from azmlinfsrv import logs
 from azmlinfsrv.app import Application
+from azmlinfsrv.endings import nothing
 from azmlinfsrv.errors import ProtocolError, RequestError
 from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.runner import Runner
+from azmlinfsrv.scoring_thread import ScoringThread
 from azmlinfsrv.telemetry.life import WorkerTelemetry
 from azmlinfsrv.wire import has_body
 
@@ -25,6 +28,11 @@ _TICK_S = 0.25
 _STOP_TELEMETRY_S = 5.0
 
 
+def call_later(delay_s: float, function: Callable[[], None]) -> object:
+    """Schedule a function on the loop that runs."""
+    return asyncio.get_running_loop().call_later(delay_s, function)
+
+
 class ScoringApp:
     """An ASGI application; its scoring loop runs in a thread of its own, from the first request to `stop`.
 
@@ -33,16 +41,32 @@ class ScoringApp:
         runner: the runner that the application submits to.
         max_body_bytes: largest body of a request.
         telemetry: what is told of the requests, or None.
+        thread: the thread to score in, that in which the script was loaded; None makes one.
+
+    Attributes:
+        app: the application.
+        runner: the runner.
+        on_tick: called about four times a second on the event loop, while the app serves.
+        stop_within_s: how long `stop` waits for the scoring thread; None is until it has ended.
     """
 
     def __init__(
-        self, app: Application, runner: Runner, max_body_bytes: int, telemetry: WorkerTelemetry | None = None
+        self,
+        app: Application,
+        runner: Runner,
+        max_body_bytes: int,
+        telemetry: WorkerTelemetry | None = None,
+        thread: ScoringThread | None = None,
     ) -> None:
-        self._app = app
-        self._runner = runner
+        self.app = app
+        self.runner = runner
+        self.on_tick: Callable[[], object] = nothing
+        self.stop_within_s: float | None = None
         self._max_body_bytes = max_body_bytes
         self._telemetry = telemetry
-        self._thread: threading.Thread | None = None
+        self._thread = thread
+        self._served: Future[None] | None = None
+        self._stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or follow the server's life span."""
@@ -54,28 +78,43 @@ class ScoringApp:
 
     def stop(self) -> None:
         """Finish the requests that are queued, end the scoring thread, and let telemetry go."""
-        if self._thread is not None:
-            self._runner.stop()
-            self._thread.join()
-            self._thread = None
-            if self._telemetry is not None:
-                self._telemetry.stop(_STOP_TELEMETRY_S)
+        if self._served is not None and self._thread is not None:
+            self._stopping = True
+            self.runner.stop()
+            self._thread.end(self.stop_within_s)
+            self._thread = self._served = None
+            self._stopping = False
+            self.stop_telemetry(_STOP_TELEMETRY_S)
+            for handler in logs.line_handlers():
+                handler.write_lines()
+
+    @property
+    def has_broken(self) -> bool:
+        """Whether the scoring loop has ended by itself."""
+        return self._served is not None and self._served.done() and not self._stopping
+
+    def stop_telemetry(self, within_s: float) -> None:
+        """Let what was collected go, in this time, in seconds."""
+        if self._telemetry is not None:
+            self._telemetry.stop(within_s)
 
     def _start(self) -> None:
-        if self._thread is None:
+        if self._served is None:
             loop = asyncio.get_running_loop()
-            self._runner.attach(loop.call_soon, loop.call_soon_threadsafe, loop.call_later)
-            self._runner.watch_deadlines(loop)
-            self._thread = threading.Thread(target=self._runner.serve, name="scoring", daemon=True)
-            self._thread.start()
+            self.runner.attach(loop.call_soon, loop.call_soon_threadsafe, loop.call_later)
+            self.runner.watch_deadlines(loop)
+            self._thread = self._thread or ScoringThread()
+            self._served = self._thread.call(self.runner.serve)
             if self._telemetry is not None:
                 self._telemetry.start()
-                self._tick(loop, self._telemetry)
+            self._tick(loop)
 
-    def _tick(self, loop: asyncio.AbstractEventLoop, telemetry: WorkerTelemetry) -> None:
-        if self._thread is not None:
-            telemetry.tick()
-            loop.call_later(_TICK_S, self._tick, loop, telemetry)
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._served is not None:
+            loop.call_later(_TICK_S, self._tick, loop)
+            if self._telemetry is not None:
+                self._telemetry.tick()
+            self.on_tick()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while (message := await receive())["type"] != "lifespan.shutdown":
@@ -85,24 +124,24 @@ class ScoringApp:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reply = _Events(self._app)
+        reply = _Events(self.app)
         request = _request(scope)
         length = request.header(b"content-length")
-        admit = self._app.admit
+        admit = self.app.admit
         if admit is not None and admit(request.path, request.method, request.headers) is not None:
-            self._app.handle(request, reply)  # answered without its body
+            self.app.handle(request, reply)  # answered without its body
             await self._forward(request, reply, receive, send)
             return
         try:
             body = await self._body(receive, int(length) if length.isdigit() else 0)
         except RequestError as error:
-            self._app.reject(request, reply, error)
+            self.app.reject(request, reply, error)
         else:
             if body is None:
                 return
             request.body, request.body_bytes = body, len(body)
             request.received = time.perf_counter()
-            self._app.handle(request, reply)
+            self.app.handle(request, reply)
         await self._forward(request, reply, receive, send)
 
     async def _forward(self, request: Request, reply: _Events, receive: Receive, send: Send) -> None:
@@ -110,7 +149,7 @@ class ScoringApp:
         try:
             await reply.forward(request, receive, send)
         finally:
-            self._app.sent(request, reply.status, reply.sent_bytes)
+            self.app.sent(request, reply.status, reply.sent_bytes)
 
     async def _body(self, receive: Receive, declared: int) -> bytes | None:
         """Return the body; None where the client left before its end.
@@ -119,7 +158,7 @@ class ScoringApp:
             ProtocolError: it is larger than it may be.
             OverloadError: there is no room for it.
         """
-        admission, held = self._runner.admission, 0
+        admission, held = self.runner.admission, 0
         pieces, size, more = list[bytes](), 0, True
         try:
             while more:
@@ -160,9 +199,6 @@ class _Events:
         """See `Reply.send`."""
         if not self._response.done():
             self._response.set_result(response)
-        if response.stream is None:
-            self._events.put_nowait((response.body, None))
-            self._events.put_nowait(None)
 
     def write(self, chunk: bytes, gate: Gate) -> None:
         """See `Reply.write`."""
@@ -194,7 +230,13 @@ class _Events:
                 return
             self.status = response.status
             await send({"type": "http.response.start", "status": response.status, "headers": _headers(response)})
-            await self._forward_body(request, response, send)
+            is_empty = request.method == "HEAD" or not has_body(response.status)
+            if response.stream is None:
+                body = b"" if is_empty else response.body
+                await send({"type": "http.response.body", "body": body, "more_body": False})
+                self.sent_bytes = len(body)
+                return
+            await self._forward_body(send, is_empty=is_empty)
         finally:
             leaving.cancel()
             self._leave()
@@ -204,8 +246,7 @@ class _Events:
             raise ConnectionAbortedError
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _forward_body(self, request: Request, response: Response, send: Send) -> None:
-        is_empty = request.method == "HEAD" or not has_body(response.status)
+    async def _forward_body(self, send: Send, *, is_empty: bool) -> None:
         while (event := await self._events.get()) is not None:
             chunk, gate = event
             if not (is_empty or self._gone):
@@ -242,16 +283,18 @@ def _headers(response: Response) -> list[tuple[bytes, bytes]]:
 
 
 def _request(scope: Scope) -> Request:
-    """Return the request of a scope, without its body."""
+    """Return the request of a scope, without its body; its path is that below the app's root."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         headers[name] = headers[name] + b"," + value if name in headers else value
-    query = scope["query_string"]
-    target = scope.get("raw_path") or scope["path"].encode()
+    query, path = scope["query_string"], scope["path"]
+    target = scope.get("raw_path") or path.encode()
+    if root := scope.get("root_path", ""):
+        path = path.removeprefix(root) or "/"
     return Request(
         scope["method"],
         target + b"?" + query if query else target,
-        scope["path"],
+        path,
         query,
         headers,
         b"",

@@ -37,6 +37,7 @@ from azmlinfsrv.telemetry.metrics import WorkerMetrics
 if TYPE_CHECKING:
     from azmlinfsrv.asgi import ScoringApp
     from azmlinfsrv.inference import InferenceModel
+    from azmlinfsrv.scoring_thread import ScoringThread
     from azmlinfsrv.telemetry.model_data import ModelData
     from azmlinfsrv.telemetry.observer import Observer
 
@@ -367,13 +368,13 @@ def _recorded(submit: Submit, record: Callable[[Request, Response], None]) -> Su
     return submit_recorded
 
 
-def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:
-    """Return the ASGI application that serves the script.
+def make_asgi_app(loaded: Loaded, settings: Settings, thread: ScoringThread | None = None) -> ScoringApp:
+    """Return the ASGI application that serves the script, in this thread or one of its own.
 
     Raises:
         ConfigurationError: an API key, or the file of them, cannot be used.
     """
-    from azmlinfsrv.asgi import ScoringApp
+    from azmlinfsrv.asgi import ScoringApp, call_later
 
     if settings.wants_keys:
         from azmlinfsrv.access import check_keys
@@ -381,6 +382,6 @@ def make_asgi_app(loaded: Loaded, settings: Settings) -> ScoringApp:
         check_keys(settings)
     runner = make_runner(loaded.script, settings, loaded.drain, loaded.observer, loaded.limits, loaded.inference)
     metrics = make_metrics(settings)
-    app = make_app(loaded, settings, runner, make_log(settings, LineClock(), None), metrics)
+    app = make_app(loaded, settings, runner, make_log(settings, LineClock(), call_later), metrics)
     telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)
-    return ScoringApp(app, runner, settings.max_body_bytes, telemetry)
+    return ScoringApp(app, runner, settings.max_body_bytes, telemetry, thread)

@@ -52,7 +52,8 @@ def make_parser() -> argparse.ArgumentParser:
         prog="azmlinfsrv",
         description=f"Azure ML Inferencing HTTP server v{__version__}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="azmlinfsrv dockerfile --help: write a Dockerfile for a folder.",
+        epilog="azmlinfsrv dockerfile --help: write a Dockerfile for a folder.\n"
+        "azmlinfsrv ray-config --help: print a configuration for Ray Serve.",
     )
     for row in rows().values():
         if row.spec.flag and row.type is bool:
@@ -141,6 +142,40 @@ def _write_dockerfile(arguments: Sequence[str]) -> NoReturn:
     sys.exit(0)
 
 
+def make_ray_config_parser() -> argparse.ArgumentParser:
+    """Return the parser of `azmlinfsrv ray-config`."""
+    parser = _Parser(prog="azmlinfsrv ray-config", description="Print a configuration file for `serve deploy`.")
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="Settings of the server and options of Ray Serve, as for `serve run azmlinfsrv.ray:build`. "
+        "Default: the script and the folder `model` of the working directory.",
+    )
+    for name, default, text in (
+        ("name", "scoring", "Name of the application. Default: scoring."),
+        ("route_prefix", "/", "Prefix of its paths. Default: /."),
+        ("host", "0.0.0.0", "Address that Ray's proxies listen on. Default: 0.0.0.0."),  # noqa: S104 - Ray's own default for a cluster
+        ("port", "8000", "Port that they listen on. Default: 8000."),
+        ("working_dir", "", "Where Ray gets the folder from: the address of a zip. Default: it is on every machine."),
+    ):
+        parser.add_argument(f"--{name}", default=default, metavar=name.upper(), help=text)
+    return parser
+
+
+def _print_ray_config(arguments: Sequence[str]) -> NoReturn:
+    from azmlinfsrv import ray_config
+
+    given = vars(make_ray_config_parser().parse_args(arguments))
+    try:
+        text = ray_config.render(given.pop("arguments"), ray_config.Wishes(**given), os.getcwd())
+    except ConfigurationError as error:
+        sys.stderr.write(f"azmlinfsrv ray-config: error: {error.message}\n")
+        sys.exit(USAGE_FAILURE)
+    sys.stdout.write(text)
+    sys.exit(0)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command.
 
@@ -149,6 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] == "dockerfile":  # never an option, nor the value of one
         _write_dockerfile(arguments[1:])
+    if arguments and arguments[0] == "ray-config":
+        _print_ray_config(arguments[1:])
     parser = make_parser()
     given = vars(parser.parse_args(arguments))
     transport = "rest" if given.pop("rest") else "grpc"

@@ -472,13 +472,13 @@ async def test_lifespan() -> None:
     server = FakeServer({"type": "lifespan.startup"})
     task = asyncio.create_task(served.app({"type": "lifespan"}, server._received.get, server._send))
     await server.wait_sent(1)
-    assert served.app._thread is not None and served.app._thread.is_alive()
-    thread = served.app._thread
+    served_until = served.app._served
+    assert served_until is not None and not served_until.done() and not served.app.has_broken
     await FakeServer(body(b"hello")).run(served.app)
     server.receive_later({"type": "lifespan.shutdown"})
     await asyncio.wait_for(task, PATIENCE_S)
     assert [message["type"] for message in server.sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert not thread.is_alive()
+    assert served_until.done() and not served.app.has_broken
 
 
 async def test_stop_finishes_what_is_queued() -> None:

@@ -1,0 +1,159 @@
+"""A replica of Ray Serve without Ray: its script, its ids, its health."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from azmlinfsrv.app import create_app
+from azmlinfsrv.asgi import ScoringApp
+from azmlinfsrv.boot import Loaded
+from azmlinfsrv.inputs import input_parser
+from azmlinfsrv.replica import Replica, ReplicaStuckError
+from azmlinfsrv.runner import Runner
+from azmlinfsrv.schema import Swagger
+from azmlinfsrv.scorer import Scorer
+from azmlinfsrv.script import Script
+from azmlinfsrv.settings import Settings
+from tests.telemetry.ingestion import wait_until
+from tests.unit.http_fakes import RecordedLog, load_module
+
+PATIENCE_S = 15.0
+
+
+class Served:
+    """A replica of a script that waits where it is told to.
+
+    Attributes:
+        module: the script.
+        scoring: the ASGI application.
+        replica: the replica.
+    """
+
+    def __init__(self, **given: Any) -> None:
+        self.module = load_module("http_text")
+        script, settings = Script(self.module), Settings(**given)
+        scorer = Scorer(script, input_parser(script, lambda _: None), None)
+        runner = Runner(scorer, settings.scoring_timeout_ms, 60_000)
+        swagger = Swagger(settings, script.run)
+        app = create_app(swagger, runner.submit, None, "", RecordedLog())
+        app.abandon = runner.abandon
+        self.scoring = ScoringApp(app, runner, 1000)
+        self.replica = Replica(self.scoring, Loaded(script, swagger, lambda: None, 2.5), settings)
+
+    def client(self) -> httpx.AsyncClient:
+        """Return a client of the replica."""
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.replica), base_url="http://t", timeout=PATIENCE_S)
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    """A replica whose calls are late after 100 ms, and stuck 100 ms after that."""
+    one = Served(scoring_timeout_ms=100, stuck_grace_ms=100)
+    yield one
+    one.module.go_on.set()
+    await asyncio.to_thread(one.scoring.stop)
+
+
+@pytest.mark.anyio
+async def test_the_id_of_the_proxy(served: Served) -> None:
+    """The id that the proxy gave a request is left to the proxy to answer; one that cannot be used is not."""
+    async with served.client() as client:
+        plain = await client.post("/score", content="a", headers={"x-request-id": "from the proxy"})
+        assert "x-request-id" not in plain.headers and plain.headers["x-ms-request-id"] == "from the proxy"
+        refused = await client.post("/score", content="a", headers={"x-request-id": "i" * 101})
+        assert refused.status_code == 431 and refused.headers["x-request-id"] == refused.headers["x-ms-request-id"]
+
+
+@pytest.mark.anyio
+async def test_stuck(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that does not come back makes the replica unhealthy; what waits is refused; then its process ends."""
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda code: ended.set() if code == 70 else None)
+    await served.replica.check_health()
+    async with served.client() as client:
+        assert (await client.post("/score", content="wait")).status_code == 500
+        refused = await client.post("/score", content="next")
+        assert refused.status_code == 503 and refused.headers["retry-after"] == "4"
+        assert (await client.get("/live")).status_code == 503
+    for _ in range(2):
+        with pytest.raises(ReplicaStuckError, match="does not come back"):
+            await served.replica.check_health()
+    assert await asyncio.to_thread(ended.wait, PATIENCE_S)
+
+
+@pytest.mark.anyio
+async def test_scoring_that_has_ended(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica whose scoring thread ended is unhealthy; one that was stopped is not."""
+    monkeypatch.setattr(os, "_exit", lambda _: None)
+    async with served.client() as client:
+        await client.post("/score", content="a")
+        served.scoring.runner.stop()
+        await asyncio.to_thread(wait_until, lambda: served.scoring.has_broken)
+    with pytest.raises(ReplicaStuckError, match="has ended"):
+        await served.replica.check_health()
+    await asyncio.to_thread(served.scoring.stop)
+    await served.replica.check_health()
+
+
+def started(folder: Path, **arguments: Any) -> dict[str, str]:
+    """Start a replica in a process of its own, and return what it printed and said."""
+    code = f"""
+        import json, sys
+        from azmlinfsrv.replica import ReplicaStartError, start
+        said = ""
+        try:
+            replica = start({arguments!r}, {str(folder)!r})
+        except ReplicaStartError as error:
+            said = str(error)
+        sys.__stdout__.write(chr(10) + json.dumps({{"said": said}}))
+        sys.__stdout__.flush()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd="/", capture_output=True, text=True, check=True
+    )
+    said: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return {**said, "stdout": done.stdout, "stderr": done.stderr}
+
+
+def test_start(tmp_path: Path) -> None:
+    """The script is loaded in the folder where the application was built, with its settings in the environment."""
+    (tmp_path / "score.py").write_text(
+        "import os, threading\n"
+        "def init(): print('in', os.getcwd(), threading.current_thread().name, os.environ['AZUREML_MODEL_DIR'])\n"
+        "def run(data): return data\n",
+        "utf-8",
+    )
+    shown = started(tmp_path, entry_script="score.py", model_dir="model")
+    assert not shown["said"] and f"in {tmp_path} scoring model" in shown["stdout"]
+    assert "ready for serving traffic" in shown["stdout"]
+    absolute = {"entry_script": str(tmp_path / "score.py"), "app_root": str(tmp_path), "model_dir": "/model"}
+    assert f"in {tmp_path} scoring /model" in started(Path("/nowhere"), **absolute)["stdout"]
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "says"),
+    [
+        ("def init(): raise ValueError('no model')\ndef run(data): ...\n", {}, "ValueError: no model"),
+        ("import not_there\n", {}, "ModuleNotFoundError: No module named 'not_there'"),
+        ("def init(): ...\n", {}, "does not have a run() function"),
+        ("def init(): ...\ndef run(data): ...\n", {"app_root": "/not/there"}, "app_root cannot be used"),
+        ("def init(): ...\ndef run(data): ...\n", {"syslog_address": "/not/there"}, "cannot be reached"),
+    ],
+)
+def test_failed_start(tmp_path: Path, script: str, arguments: dict[str, str], says: str) -> None:
+    """What Serve's status is to show is the cause: the end of the user's traceback, without the server's frames."""
+    (tmp_path / "score.py").write_text(script, "utf-8")
+    shown = started(tmp_path, entry_script="score.py", **arguments)
+    assert says in shown["said"] and "azmlinfsrv/" not in shown["said"]
