@@ -43,9 +43,10 @@ class ModelTensors:
     def __init__(self, model: ModelInput) -> None:
         self._model = model
         self._signature = model.signature
-        self._inputs = list(model.signature.inputs or ())
+        inputs = list(model.signature.inputs or ())
         make = _tensor_spec if model.signature.is_tensor else _column_spec
-        self.specs = [make(spec, _INPUT.format(number)) for number, spec in enumerate(self._inputs)]
+        self.specs = [make(given, _INPUT.format(number)) for number, given in enumerate(inputs)]
+        self._inputs = list(zip(self.specs, inputs, strict=True))
 
     def arguments(self, inference: Inference) -> dict[str, Any]:
         """Return the arguments of the model's call.
@@ -65,30 +66,29 @@ class ModelTensors:
 
     def _arrays(self, sent: dict[str, Tensor]) -> Any:
         arrays = {
-            spec.name: _array(spec, kind["tensor-spec"]["dtype"], sent[spec.name])
-            for spec, kind in zip(self.specs, self._inputs, strict=True)
+            given.get("name"): _array(spec, given["tensor-spec"]["dtype"], sent[spec.name])
+            for spec, given in self._inputs
             if spec.name in sent
         }
-        return arrays if self._signature.names else arrays[self.specs[0].name]
+        return arrays if self._signature.names else arrays[None]
 
     def _frame(self, sent: dict[str, Tensor]) -> Any:
-        values: dict[str, Any] = {}
+        values: dict[Any, Any] = {}
         converted = []
-        for spec, kind in zip(self.specs, self._inputs, strict=True):
+        for number, (spec, given) in enumerate(self._inputs):
             if spec.name not in sent:
                 continue
+            column = given["name"] if self._signature.names else number
             array = spec.read(sent[spec.name])
-            is_bytes = kind["type"] == "binary" and isinstance(sent[spec.name].data, memoryview)
+            is_bytes = given["type"] == "binary" and isinstance(sent[spec.name].data, memoryview)
             if array.dtype.kind == "O":
                 array = list(array if is_bytes else texts_of(spec, array))
-                if kind["type"] in _CONVERTED and not is_bytes:
-                    converted.append(spec.name)
-            values[spec.name] = array
+                if given["type"] in _CONVERTED and not is_bytes:
+                    converted.append(column)
+            values[column] = array
         frame = frame_of(values)
         if converted:
             frame[converted] = self._model.cast(frame[converted])
-        if not self._signature.names:
-            frame.columns = range(len(values))
         return frame
 
 
@@ -100,10 +100,10 @@ def model_tensors(model: ModelInput) -> ModelTensors | str:
     if model.takes_raw:
         return "the model's type hints say what it takes, which are no tensors: call /score"
     for number, spec in enumerate(signature.inputs):
-        is_known = _is_array(spec["tensor-spec"]["dtype"]) if signature.is_tensor else spec["type"] in _DATATYPES
-        if not is_known or (not signature.names and spec["type"] in _CONVERTED):
-            kind = spec["tensor-spec"]["dtype"] if signature.is_tensor else spec["type"]
-            name = spec.get("name", _INPUT.format(number))
+        kind = spec["tensor-spec"]["dtype"] if signature.is_tensor else spec["type"]
+        is_known = _is_array(kind) if signature.is_tensor else kind in _DATATYPES
+        if not is_known or (kind in _CONVERTED and not signature.names):
+            name = _name(spec, _INPUT.format(number))
             return (
                 f"the input {name!r} of the model's signature is of the type {kind}, which no tensor has: call /score"
             )
@@ -122,12 +122,16 @@ def described_tensors(signature: Signature) -> list[TensorSpec]:
 
 def _column_spec(spec: Spec, name: str) -> TensorSpec:
     """Return the tensor of a column, of any datatype: MLflow takes those that lose nothing, and refuses the others."""
-    return TensorSpec(str(spec.get("name", name)), _DATATYPES[spec["type"]], (-1,), is_strict=False)
+    return TensorSpec(_name(spec, name), _DATATYPES[spec["type"]], (-1,), is_strict=False)
 
 
 def _tensor_spec(spec: Spec, name: str) -> TensorSpec:
     tensor = spec["tensor-spec"]
-    return TensorSpec(str(spec.get("name", name)), tensors.datatype_of(tensor["dtype"]), tuple(tensor["shape"]))
+    return TensorSpec(_name(spec, name), tensors.datatype_of(tensor["dtype"]), tuple(tensor["shape"]))
+
+
+def _name(spec: Spec, otherwise: str) -> str:
+    return otherwise if spec.get("name") is None else str(spec["name"])
 
 
 def _is_array(dtype: str) -> bool:

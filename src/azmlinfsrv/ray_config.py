@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from azmlinfsrv import ray_arguments, recipe
 from azmlinfsrv.errors import UsageError
+from azmlinfsrv.mlflow_folder import find_model
 from azmlinfsrv.ray import DEPLOYMENT
+from azmlinfsrv.settings import Settings
 
 _PATHS = ("entry_script", "model_dir", "config_file")
 
@@ -72,17 +74,30 @@ def _found(given: dict[str, str], folder: str) -> dict[str, str]:
     """Return the arguments, with the script and the model of the folder where they name none.
 
     Raises:
-        UsageError: there is no script, or several.
+        ConfigurationError: there is no script and no MLflow model, or several.
     """
     found: dict[str, str] = {}
-    if not (given.get("entry_script") or given.get("config_file")):
-        found["entry_script"] = recipe.find_script(folder)
     if "model_dir" not in given and os.path.isdir(os.path.join(folder, "model")):
         found["model_dir"] = "model"
-    if not found.get("entry_script", "-"):  # config.json names it
-        found = {**found, "config_file": "config.json"}
-        del found["entry_script"]
+    if not (given.get("entry_script") or given.get("config_file")):
+        found = {**_script(folder, {**found, **given}), **found}
     return {**found, **given}
+
+
+def _script(folder: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the argument that names the script of the folder, and none where an MLflow model needs none.
+
+    Raises:
+        ConfigurationError: there is neither, or several.
+    """
+    try:
+        script = recipe.find_script(folder)
+    except UsageError:
+        model_dir = os.path.join(folder, given.get("model_dir", ""))
+        if find_model(Settings(model_dir=model_dir, mlflow_model_folder=given.get("mlflow_model_folder"))) is None:
+            raise
+        return {}
+    return {"entry_script": script} if script else {"config_file": "config.json"}
 
 
 def _lines(parsed: ray_arguments.Arguments, wishes: Wishes) -> Iterator[str]:

@@ -109,7 +109,7 @@ class FrameInput:
         return self._finish(frame_of(values))
 
 
-def frame_of(values: Mapping[str, Any]) -> Any:
+def frame_of(values: Mapping[Any, Any]) -> Any:
     """Return the data frame of columns.
 
     Raises:

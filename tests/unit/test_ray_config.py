@@ -74,6 +74,17 @@ def test_config_json(folder: Path) -> None:
     assert "entry_script" not in application["args"]
 
 
+def test_an_mlflow_model(folder: Path) -> None:
+    """Where there is no script, an MLflow model needs none; without a model it is missed."""
+    (folder / "score.py").write_text("import mlflow\n", "utf-8")
+    with pytest.raises(UsageError, match="init"):
+        made(folder)
+    (folder / "model" / "MLmodel").touch()
+    (application,) = made(folder, "v2_enabled=true")["applications"]
+    expected = {"app_root": str(folder), "model_dir": str(folder / "model"), "v2_enabled": True}
+    assert application["args"] == expected
+
+
 @pytest.mark.parametrize(
     ("arguments", "wishes", "message"),
     [

@@ -20,6 +20,7 @@ from azmlinfsrv.app import create_app
 from azmlinfsrv.asgi import ScoringApp
 from azmlinfsrv.boot import Loaded
 from azmlinfsrv.inputs import input_parser
+from azmlinfsrv.ray_arguments import parse
 from azmlinfsrv.replica import Replica, ReplicaStuckError
 from azmlinfsrv.runner import Runner
 from azmlinfsrv.schema import Swagger
@@ -140,6 +141,80 @@ def test_start(tmp_path: Path) -> None:
     assert "ready for serving traffic" in shown["stdout"]
     absolute = {"entry_script": str(tmp_path / "score.py"), "app_root": str(tmp_path), "model_dir": "/model"}
     assert f"in {tmp_path} scoring /model" in started(Path("/nowhere"), **absolute)["stdout"]
+
+
+SIGNATURE = json.dumps([{"type": "double", "name": "a"}, {"type": "long", "name": "b"}])
+MLMODEL = {"flavors": {"python_function": {"loader_module": "sums"}}, "signature": {"inputs": SIGNATURE}}
+SUMS = """
+class Sums:
+    def predict(self, data):
+        return data.sum(axis=1).to_numpy()
+
+def _load_pyfunc(path):
+    return Sums()
+"""
+ASK = """
+    import asyncio, json, sys
+    import httpx
+    from azmlinfsrv.replica import start
+
+    async def ask(replica):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(replica), base_url="http://t") as client:
+            for method, path, body in REQUESTS:
+                answer = await client.request(method, path, json=body, headers={"Authorization": "Bearer key"})
+                yield answer.status_code, answer.text
+            yield (await client.post("/v2/models/sums/infer")).status_code, ""
+
+    async def main():
+        replica = start(ARGUMENTS, ".")
+        answers = [answer async for answer in ask(replica)]
+        sys.__stdout__.write(chr(10) + json.dumps(answers))
+        sys.__stdout__.flush()
+
+    asyncio.run(main())
+"""
+
+
+def test_an_mlflow_model_and_another_protocol(tmp_path: Path) -> None:
+    """An MLflow model, V2 and keys are settings as elsewhere: the replica is the same app, with nothing of its own."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "MLmodel").write_text(json.dumps(MLMODEL), "utf-8")  # which is YAML, too
+    (tmp_path / "sums.py").write_text(SUMS, "utf-8")
+    given = {"model_dir": "model", "v2_enabled": "true", "v2_model_name": "sums", "scoring_timeout_ms": "60000"}
+    arguments = parse({**given, "app_root": str(tmp_path)}).settings
+    tensors = [
+        {"name": "a", "datatype": "FP64", "shape": [2], "data": [0.5, 1.5]},
+        {"name": "b", "datatype": "INT64", "shape": [2], "data": [1, 2]},
+    ]
+    requests = [
+        ("GET", "/v2/models/sums", None),
+        ("POST", "/v2/models/sums/infer", {"inputs": tensors}),
+        ("POST", "/v2/models/sums/infer", {"inputs": tensors[1:]}),
+        ("POST", "/score", {"input_data": [{"a": 0.5, "b": 1}]}),
+        ("POST", "/invocations", {"dataframe_records": [{"a": 0.5, "b": 1}]}),
+        ("GET", "/ping", None),
+    ]
+    code = f"ARGUMENTS, REQUESTS = {arguments!r}, {requests!r}\n{textwrap.dedent(ASK)}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "AZMLINFSRV_API_KEY": "key"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    about, inferred, refused, scored, invoked, pinged, without_key = json.loads(done.stdout.splitlines()[-1])
+    assert [(each["name"], each["datatype"]) for each in json.loads(about[1])["inputs"]] == [
+        ("a", "FP64"),
+        ("b", "INT64"),
+    ]
+    assert json.loads(inferred[1])["outputs"] == [
+        {"name": "output-0", "datatype": "FP64", "shape": [2], "data": [1.5, 3.5]}
+    ]
+    assert refused == [400, json.dumps({"error": "input 'a' is missing"}, separators=(",", ":"))]
+    assert (scored, invoked, pinged) == ([200, "[1.5]"], [200, '{"predictions": [1.5]}'], [200, "\n"])
+    assert without_key[0] == 401
 
 
 @pytest.mark.parametrize(
