@@ -16,8 +16,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +80,20 @@ def serving(system: System, script: Path) -> Iterator[Running]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
+
+
+@contextlib.contextmanager
+def in_threads(clients: Sequence[Callable[[], object]], done: threading.Event) -> Iterator[None]:
+    """Have clients work in threads, until `done` is set at the end."""
+    threads = [threading.Thread(target=client) for client in clients]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
 
 
 def requests_per_second(running: Running, connections: int, seconds: int, more: str = "") -> float:

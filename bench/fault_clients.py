@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from bench import in_threads
+
 HEAD = b"POST /score HTTP/1.1\r\nHost: localhost\r\nx-request-id: %b\r\nContent-Length: 16\r\n\r\n"
 BODY = b'{"data":[1,2,3]}'
 CLIENTS = 8
@@ -50,15 +52,8 @@ class Clients:
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
         """Have them post."""
-        threads = [threading.Thread(target=self._post) for _ in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        try:
+        with in_threads([self._post] * CLIENTS, self._done):
             yield
-        finally:
-            self._done.set()
-            for thread in threads:
-                thread.join()
 
     def wait_for(self, more: int) -> None:
         """Wait for so many more successes."""

@@ -12,6 +12,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from bench import in_threads
+
 THREADS = 16
 PATIENCE_S = 30.0
 # How often each kind is asked for, of a thousand requests.
@@ -65,15 +67,8 @@ class SoakClients:
         asks: list[Callable[[], None]] = [functools.partial(self._ask_all, number) for number in range(THREADS)]
         if rate < float("inf"):
             asks.append(self._ask_late)
-        threads = [threading.Thread(target=self._until_wrong, args=(ask,)) for ask in asks]
-        for thread in threads:
-            thread.start()
-        try:
+        with in_threads([functools.partial(self._until_wrong, ask) for ask in asks], self._done):
             yield
-        finally:
-            self._done.set()
-            for thread in threads:
-                thread.join()
 
     def check(self) -> None:
         """Note kinds of which none ended as it must; at the end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -24,7 +25,8 @@ class Sample(NamedTuple):
     Attributes:
         when: share of the whole time that had passed.
         processes: number of processes.
-        memory_mb: memory of all of them, with what they share counted once (PSS).
+        memory_mb: memory of all of them without what is mapped from files, whose share in PSS follows what other
+            programs run; what they share is counted once.
         descriptors: open descriptors of all of them.
         parent_mb: memory of the process that was started.
         parent_descriptors: its descriptors.
@@ -56,9 +58,23 @@ def sample(pid: int, when: float) -> Sample:
     count, memory, descriptors = 0, 0.0, 0
     for process in [parent, *parent.children(recursive=True)]:
         with contextlib.suppress(psutil.Error):
-            used, opened = process.memory_full_info().pss, process.num_fds()
+            used, opened = _own_bytes(process.pid), process.num_fds()
             count, memory, descriptors = count + 1, memory + used, descriptors + opened
     return Sample(when, count, memory / MB, descriptors, parent.memory_full_info().uss / MB, parent.num_fds())
+
+
+def _own_bytes(pid: int) -> int:
+    """Return the memory of a process that is no file's.
+
+    Raises:
+        psutil.NoSuchProcess: it has ended.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
+    except OSError:
+        raise psutil.NoSuchProcess(pid) from None
+    fields = dict(line.split()[:2] for line in lines[1:])
+    return sum(int(fields[name]) for name in ("Pss_Anon:", "Pss_Shmem:")) * 1024
 
 
 def judge(samples: list[Sample]) -> Verdict:
@@ -76,7 +92,7 @@ def judge(samples: list[Sample]) -> Verdict:
 
     quiet = [each.memory_mb for each in within(samples, EARLY)]
     slack = max(MEMORY_SLACK_MB, MEMORY_SLACK * statistics.median(quiet))
-    compare("MB of memory of all processes (PSS)", "memory_mb", EARLY, slack, least=False)
+    compare("MB of memory of all processes, without files", "memory_mb", EARLY, slack, least=False)
     compare("descriptors of all processes", "descriptors", EARLY, DESCRIPTOR_SLACK, least=True)
     compare("MB of the first process's own memory", "parent_mb", PARENT_EARLY, PARENT_SLACK_MB, least=False)
     compare("descriptors of the first process", "parent_descriptors", PARENT_EARLY, DESCRIPTOR_SLACK, least=True)

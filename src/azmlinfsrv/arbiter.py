@@ -14,6 +14,7 @@ from gunicorn import sock
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
+from azmlinfsrv.child import ended_children
 from azmlinfsrv.crew import Crew
 from azmlinfsrv.worker_state import is_ready, is_worn, retire
 
@@ -137,18 +138,12 @@ class ServerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         Raises:
             HaltServer: a worker could not load the script at the first start, or when no other serves.
         """
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, code in ended_children():
             if pid == self.reexec_pid:
                 self.reexec_pid = 0
             worker = self.WORKERS.pop(pid, None)
             if worker is not None:
-                self._ended(pid, worker, os.waitstatus_to_exitcode(status))
+                self._ended(pid, worker, code)
 
     def stop(self, graceful: bool = True) -> None:
         """End the workers, at the latest a little after the graceful timeout, whatever happens to the clock."""

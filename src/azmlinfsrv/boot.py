@@ -33,6 +33,7 @@ from azmlinfsrv.telemetry import collector_names
 from azmlinfsrv.telemetry.board import Board
 from azmlinfsrv.telemetry.life import TRACES_S, WorkerTelemetry
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
+from azmlinfsrv.thread_limits import share_interpreter
 
 if TYPE_CHECKING:
     from azmlinfsrv.asgi import ScoringApp
@@ -141,6 +142,7 @@ def load_or_exit(configuration: Configuration, tell: Callable[[str], object], *,
     Raises:
         SystemExit: with 3 after a failure, with 0 if the start was stopped.
     """
+    share_interpreter()
     try:
         return load(configuration, forks_later=forks_later)
     except ConfigurationError as error:

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -54,6 +54,16 @@ def fork(become: Callable[[], object], at_parents_death: signal.Signals) -> int:
         traceback.print_exc()
         raise SystemExit(1) from None
     raise SystemExit(0)
+
+
+def ended_children() -> Iterator[tuple[int, int]]:
+    """Collect the children that have ended; yields their ids, with the exit code or minus the number of a signal."""
+    with contextlib.suppress(ChildProcessError):  # there are none
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            yield pid, os.waitstatus_to_exitcode(status)
 
 
 class Part:

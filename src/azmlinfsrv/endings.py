@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def next_chunk(stream: Iterator[bytes]) -> bytes | None:
     return next(stream, None)
 
 
-class Endings:
+class Endings(ABC):
     """The part of a runner that ends requests; all of it is used on the I/O thread.
 
     A request is answered once: what a call brings that was given up is dropped.
@@ -52,9 +53,9 @@ class Endings:
         self.refusal: Callable[[], Response] | None = None
         self.metrics: WorkerMetrics | None = None
 
+    @abstractmethod
     def _complete(self, request: Request, response: Response, done: Done) -> None:
         """Hand an answer over, unless the request has one."""
-        raise NotImplementedError
 
     # -- calls that do not come back -----------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from azmlinfsrv.berth import Berth
+from azmlinfsrv.child import ended_children
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.sockets import BACKLOG, bind
 from azmlinfsrv.succession import Succession
@@ -141,14 +142,7 @@ class Keeper:
 
     def _collect(self) -> None:
         """See who has ended; the one that serves is not started again, as gunicorn is not that has no keeper."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            code = os.waitstatus_to_exitcode(status)
+        for pid, code in ended_children():
             if not self._server.collected(pid, code) and pid == self._server.pid:
                 self._server.ended(time.monotonic())
                 self._code = 128 - code if code < 0 else code

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from azmlinfsrv import logs, nginx, nginx_log, private_folder
 from azmlinfsrv.berth import Berth
-from azmlinfsrv.child import Part, fork
+from azmlinfsrv.child import Part, ended_children, fork
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.keeper import Host
@@ -327,14 +327,7 @@ class Supervisor:
 
     def _collect(self) -> None:
         """See who has ended, orphans of theirs included where this is the first process of a container."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            code = os.waitstatus_to_exitcode(status)
+        for pid, code in ended_children():
             if self._server.collected(pid, code):
                 continue
             for part in (self._nginx, self._server):

@@ -1,4 +1,6 @@
-"""How many threads the numerical libraries of a script may start, told by the variables that they read.
+"""How threads share the processors and the interpreter.
+
+How many of them the numerical libraries of a script may start is told by the variables that these read.
 
 Left alone, each worker's BLAS and OpenMP start a thread for every processor of the machine: with several workers, or
 in a container that may use a few processors of many, they are in one another's way.
@@ -7,6 +9,7 @@ in a container that may use a few processors of many, they are in one another's 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +20,8 @@ OPENMP = "OMP_NUM_THREADS"
 # These take OpenMP's number where they have none of their own, and Accelerate does not.
 _FOLLOWERS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 VARIABLES = (OPENMP, *_FOLLOWERS, "VECLIB_MAXIMUM_THREADS")
+# While `run()` computes in Python, the I/O thread waits this long for each of its turns; Python's own choice is 5 ms.
+SWITCH_INTERVAL_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -63,3 +68,8 @@ def own_thread_limits(workers: int, worker_threads: int, environ: Mapping[str, s
         environ: the environment so far.
     """
     return thread_limits(workers * worker_threads, usable_processors(), os.cpu_count() or 1, environ)
+
+
+def share_interpreter() -> None:
+    """Have a thread that computes in Python let others have their turn; called before the script, which may differ."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)

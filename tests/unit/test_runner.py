@@ -19,7 +19,7 @@ from azmlinfsrv.async_runner import AsyncRunner
 from azmlinfsrv.completions import Completions
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.identity import NO_REQUEST
-from azmlinfsrv.runner import STREAM_LIMIT_BYTES, Runner, ThreadsRunner
+from azmlinfsrv.runner import LOOKS, STREAM_LIMIT_BYTES, Runner, ThreadsRunner
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script
 from tests.unit.http_fakes import logged
@@ -905,3 +905,27 @@ def test_the_log_is_quiet_of_good_requests(caplog: pytest.LogCaptureFixture) -> 
     with serving(echo) as stage:
         stage.ask()
     assert caplog.messages == []
+
+
+def test_after_a_request_that_came_alone_it_looks_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scoring thread looks for the next request a few times, then sleeps; after several it sleeps at once."""
+    looks: list[float] = []
+    sleeping = Signal()
+    real = time.sleep
+
+    def look(seconds: float) -> None:
+        real(seconds)
+        if threading.current_thread() is stage.thread:
+            looks.append(seconds)
+            if len(looks) == LOOKS:
+                sleeping.set()
+
+    monkeypatch.setattr("azmlinfsrv.runner.time.sleep", look)
+    with serving(lambda data: data) as stage:
+        assert stage.ask("alone").status == 200
+        sleeping.wait()
+        assert looks == [0] * LOOKS
+        together = stage.submit_together("a", "b", "c")
+        stage.wait(*together)
+        stage.io.until_quiet()
+        assert looks == [0] * LOOKS

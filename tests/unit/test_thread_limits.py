@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from azmlinfsrv.settings import rows
-from azmlinfsrv.thread_limits import VARIABLES, own_thread_limits, thread_limits
+from azmlinfsrv.thread_limits import VARIABLES, own_thread_limits, share_interpreter, thread_limits
 
 
 @pytest.mark.parametrize(
@@ -53,3 +55,13 @@ def test_the_setting() -> None:
     row = rows()["thread_limits_enabled"]
     assert row.default is True
     assert row.spec.variables == ("AZMLINFSRV_THREAD_LIMITS_ENABLED",)
+
+
+def test_turns() -> None:
+    """Threads have their turns in the interpreter every millisecond."""
+    before = sys.getswitchinterval()
+    try:
+        share_interpreter()
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    finally:
+        sys.setswitchinterval(before)
