@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -45,6 +44,8 @@ def fork(become: Callable[[], object], at_parents_death: signal.Signals) -> int:
     for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
+        import ctypes  # a server without a supervisor has no use for it
+
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(at_parents_death))
         if os.getppid() != parent:
             os.kill(os.getpid(), at_parents_death)
