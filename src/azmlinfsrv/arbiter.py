@@ -14,8 +14,8 @@ from gunicorn import sock
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from azmlinfsrv.child import ended_children
 from azmlinfsrv.crew import Crew
+from azmlinfsrv.reaping import ended_children
 from azmlinfsrv.worker_state import is_ready, is_worn, retire
 
 logger = logging.getLogger("azmlinfsrv")

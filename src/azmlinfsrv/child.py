@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 logger = logging.getLogger("azmlinfsrv")
 
@@ -44,8 +45,6 @@ def fork(become: Callable[[], object], at_parents_death: signal.Signals) -> int:
     for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
-        import ctypes  # a server without a supervisor has no use for it
-
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(at_parents_death))
         if os.getppid() != parent:
             os.kill(os.getpid(), at_parents_death)
@@ -55,16 +54,6 @@ def fork(become: Callable[[], object], at_parents_death: signal.Signals) -> int:
         traceback.print_exc()
         raise SystemExit(1) from None
     raise SystemExit(0)
-
-
-def ended_children() -> Iterator[tuple[int, int]]:
-    """Collect the children that have ended; yields their ids, with the exit code or minus the number of a signal."""
-    with contextlib.suppress(ChildProcessError):  # there are none
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if not pid:
-                return
-            yield pid, os.waitstatus_to_exitcode(status)
 
 
 class Part:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from azmlinfsrv.berth import Berth
-from azmlinfsrv.child import ended_children
 from azmlinfsrv.configuration import Configuration
+from azmlinfsrv.reaping import ended_children
 from azmlinfsrv.sockets import BACKLOG, bind
 from azmlinfsrv.succession import Succession
 

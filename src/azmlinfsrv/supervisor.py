@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING
 
 from azmlinfsrv import logs, nginx, nginx_log, private_folder
 from azmlinfsrv.berth import Berth
-from azmlinfsrv.child import Part, ended_children, fork
+from azmlinfsrv.child import Part, fork
 from azmlinfsrv.configuration import Configuration
 from azmlinfsrv.errors import ConfigurationError
 from azmlinfsrv.keeper import Host
 from azmlinfsrv.nginx import Nginx, Site
+from azmlinfsrv.reaping import ended_children
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.silence import SilenceWatch, longest_silence_s
 from azmlinfsrv.sockets import BACKLOG, SERVER_IDLE_S, bind, bind_unix, parse_internal_address, spelt

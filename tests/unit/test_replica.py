@@ -213,7 +213,7 @@ def test_an_mlflow_model_and_another_protocol(tmp_path: Path) -> None:
         {"name": "output-0", "datatype": "FP64", "shape": [2], "data": [1.5, 3.5]}
     ]
     assert refused == [400, json.dumps({"error": "input 'a' is missing"}, separators=(",", ":"))]
-    assert (scored, invoked, pinged) == ([200, "[1.5]"], [200, '{"predictions": [1.5]}'], [200, "\n"])
+    assert (scored, invoked, pinged) == ([200, "[1.5]"], [200, '{"predictions":[1.5]}'], [200, "\n"])
     assert without_key[0] == 401
 
 
