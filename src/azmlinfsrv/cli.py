@@ -107,9 +107,9 @@ def make_dockerfile_parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="Default: the working directory.")
     for name, text in (
         ("entry_script", "Path of the script. Default: config.json's, score.py, main.py, or the one with run()."),
-        ("requirements", "Path of a requirements file. Default: requirements.txt, if it is there."),
+        ("requirements", "Path of a requirements file. Default: requirements.txt, or that of an MLflow model."),
         ("conda_file", "Path of a conda file. Default: conda.yml or environment.yml, if it is there."),
-        ("model_dir", "Path of the model's folder. Default: model, if it is there."),
+        ("model_dir", "Path of the model's folder. Default: model, or where an MLmodel is."),
         ("base_image", "Image to begin with, of Debian or Ubuntu. Default: python:3.12-slim-bookworm."),
         ("extras", "Extras of azmlinfsrv, with commas between them."),
         (
@@ -136,7 +136,8 @@ def _write_dockerfile(arguments: Sequence[str]) -> NoReturn:
     for path, is_new in written:
         sys.stdout.write(f"{'Wrote' if is_new else 'Kept'} {path}\n")
     packages = plan.conda_file or plan.requirements or "no list of packages"
-    sys.stdout.write(f"It serves {plan.entry_script or 'the script of config.json'} with {packages}.\n")
+    served = f"the MLflow model in {plan.mlflow_model}" if plan.mlflow_model else "the script of config.json"
+    sys.stdout.write(f"It serves {plan.entry_script or served} with {packages}.\n")
     if recipe.lists_released_server(folder, plan):
         sys.stdout.write(f"Remove azureml-inference-server-http from {packages}: azmlinfsrv takes its place.\n")
     sys.exit(0)
@@ -261,7 +262,8 @@ def _check_script(configuration: Configuration) -> None:
     folders = [os.getcwd(), *import_paths(settings), *sys.path]
     from azmlinfsrv.mlflow_folder import find_model
 
-    if not any(os.path.isfile(os.path.join(folder, "main.py")) for folder in folders) and find_model(settings) is None:
+    has_main = any(os.path.isfile(os.path.join(folder, "main.py")) for folder in folders)
+    if not has_main and find_model(settings.model_dir, settings.mlflow_model_folder) is None:
         raise UsageError(_NO_SCRIPT)
 
 

@@ -130,7 +130,8 @@ def _final_stage(recipe: Recipe) -> Iterator[str]:
     if recipe.entry_script:
         yield f'    AZUREML_ENTRY_SCRIPT="{recipe.entry_script}" \\'
     if recipe.model_dir:
-        yield f'    AZUREML_MODEL_DIR="/var/azureml-app/{recipe.model_dir}" \\'
+        model_dir = "" if recipe.model_dir == "." else f"/{recipe.model_dir}"
+        yield f'    AZUREML_MODEL_DIR="/var/azureml-app{model_dir}" \\'
     yield "    AZMLINFSRV_NGINX=true"
     yield "WORKDIR /var/azureml-app"
     yield "COPY --chown=1000:1000 . /var/azureml-app/"

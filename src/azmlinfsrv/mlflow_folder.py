@@ -19,18 +19,21 @@ def served_model(settings: Settings) -> str | None:
     """
     if settings.entry_script or importlib.util.find_spec("main") is not None:
         return None
-    return find_model(settings)
+    return find_model(settings.model_dir, settings.mlflow_model_folder)
 
 
-def find_model(settings: Settings) -> str | None:
+def find_model(root: str | None, name: str | None = None) -> str | None:
     """Return the folder of the MLflow model in the model directory, and None where there is none.
 
     It is the directory itself or a folder in it, as Azure Machine Learning mounts models.
 
+    Args:
+        root: the model directory.
+        name: the folder in it, where that is named.
+
     Raises:
         ConfigurationError: the folder that is named has no model, or none is named and several have one.
     """
-    root, name = settings.model_dir, settings.mlflow_model_folder
     if not root or not os.path.isdir(root):
         return None
     if name:

@@ -12,7 +12,6 @@ from azmlinfsrv import ray_arguments, recipe
 from azmlinfsrv.errors import UsageError
 from azmlinfsrv.mlflow_folder import find_model
 from azmlinfsrv.ray import DEPLOYMENT
-from azmlinfsrv.settings import Settings
 
 _PATHS = ("entry_script", "model_dir", "config_file")
 
@@ -94,7 +93,7 @@ def _script(folder: str, given: Mapping[str, str]) -> dict[str, str]:
         script = recipe.find_script(folder)
     except UsageError:
         model_dir = os.path.join(folder, given.get("model_dir", ""))
-        if find_model(Settings(model_dir=model_dir, mlflow_model_folder=given.get("mlflow_model_folder"))) is None:
+        if find_model(model_dir, given.get("mlflow_model_folder")) is None:
             raise
         return {}
     return {"entry_script": script} if script else {"config_file": "config.json"}

@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass
 
 from azmlinfsrv._version import __version__
-from azmlinfsrv.errors import UsageError
+from azmlinfsrv.errors import ConfigurationError, UsageError
+from azmlinfsrv.mlflow_folder import MODEL_FILE, find_model
 
 BASE_IMAGE = "python:3.12-slim-bookworm"
 # Conda brings its own Python.
@@ -28,12 +29,13 @@ class Recipe:
 
     Attributes:
         base_image: the image that it begins with, of Debian or Ubuntu.
-        entry_script: path of the script, or "" where config.json names it.
+        entry_script: path of the script, or "" where config.json names it or an MLflow model needs none.
         requirements: path of a requirements file, or "".
         conda_file: path of conda's file, or "".
         model_dir: path of the model, or "".
         package: what pip installs as the server: a requirement, or the path of a wheel in the folder.
         whole_folder: whether these files name others of the folder, so that all of it is needed to install them.
+        mlflow_model: path of the MLflow model that is served without a script, or "".
     """
 
     base_image: str
@@ -43,6 +45,7 @@ class Recipe:
     model_dir: str = ""
     package: str = "azmlinfsrv"
     whole_folder: bool = False
+    mlflow_model: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Wishes:
         entry_script: path of the script.
         requirements: path of a requirements file.
         conda_file: path of conda's file; it goes before a requirements file that is only found.
-        model_dir: path of the model; a folder `model` is found.
+        model_dir: path of the model; a folder `model` is found, and so is an MLflow model.
         base_image: the image to begin with.
         package: what pip installs as the server, a requirement or a wheel in the folder; else this version or newer.
         extras: extras of the package, with commas between them.
@@ -76,35 +79,88 @@ def plan(folder: str, wishes: Wishes) -> Recipe:
     """
     if not os.path.isdir(folder):
         raise UsageError(f"{folder} is not a folder")
-    requirements, conda_file = wishes.requirements, wishes.conda_file
-    if requirements and conda_file:
+    if wishes.requirements and wishes.conda_file:
         raise UsageError("give --requirements or --conda_file, not both: a conda file lists pip's packages too")
-    if not (requirements or conda_file):
-        conda_file = next((name for name in CONDA_FILES if os.path.isfile(os.path.join(folder, name))), "")
-        if not conda_file and os.path.isfile(os.path.join(folder, REQUIREMENTS)):
-            requirements = REQUIREMENTS
-    model_dir = wishes.model_dir or ("model" if os.path.isdir(os.path.join(folder, "model")) else "")
-    requirements, conda_file = _inside(folder, requirements), _inside(folder, conda_file)
+    model_dir = _inside(folder, wishes.model_dir or _found_model_dir(folder))
+    script, mlflow_model = _inside(folder, wishes.entry_script), ""
+    if not script:
+        script, mlflow_model = _served(folder, model_dir)
+    requirements, conda_file = _lists_of_packages(folder, wishes, mlflow_model)
+    base_image = CONDA_BASE_IMAGE if conda_file else BASE_IMAGE.replace("3.12", _python_of(folder, mlflow_model))
     return Recipe(
-        base_image=_image(wishes.base_image) or (CONDA_BASE_IMAGE if conda_file else BASE_IMAGE),
-        entry_script=_inside(folder, wishes.entry_script or find_script(folder)),
+        base_image=_image(wishes.base_image) or base_image,
+        entry_script=script,
         requirements=requirements,
         conda_file=conda_file,
-        model_dir=_inside(folder, model_dir),
-        package=_package(folder, wishes.package, wishes.extras),
-        whole_folder=_names_files(os.path.join(folder, requirements or conda_file)),
+        model_dir=model_dir,
+        package=_package(folder, wishes.package, _extras(wishes, mlflow_model)),
+        whole_folder=_lists(os.path.join(folder, requirements or conda_file), _OTHER_FILE),
+        mlflow_model=mlflow_model,
     )
+
+
+def _found_model_dir(folder: str) -> str:
+    """Return the folder of the model: `model`, or the whole folder where that is an MLflow model itself."""
+    if os.path.isdir(os.path.join(folder, "model")):
+        return "model"
+    return "." if os.path.isfile(os.path.join(folder, MODEL_FILE)) else ""
+
+
+def _served(folder: str, model_dir: str) -> tuple[str, str]:
+    """Return the script of a folder, or the MLflow model that needs none; both are "" where config.json names a script.
+
+    Raises:
+        UsageError: there is neither, or it cannot be told which.
+    """
+    try:
+        return find_script(folder), ""
+    except UsageError:
+        if not model_dir:
+            raise
+        try:
+            model = find_model(os.path.join(folder, model_dir))
+        except ConfigurationError as error:
+            raise UsageError(error.message) from error
+        if model is None:
+            raise
+        return "", _inside(folder, os.path.relpath(model, folder))
+
+
+def _lists_of_packages(folder: str, wishes: Wishes, mlflow_model: str) -> tuple[str, str]:
+    """Return the requirements file and conda's file, of which one is "": as wished, found, or the model's own.
+
+    Raises:
+        UsageError: one that is wished is not there.
+    """
+    if wishes.requirements or wishes.conda_file:
+        return _inside(folder, wishes.requirements), _inside(folder, wishes.conda_file)
+    for name in CONDA_FILES:
+        if os.path.isfile(os.path.join(folder, name)) and mlflow_model != ".":
+            return "", name
+    places = [REQUIREMENTS, *([os.path.join(mlflow_model, REQUIREMENTS)] if mlflow_model else [])]
+    return next((_inside(folder, place) for place in places if os.path.isfile(os.path.join(folder, place))), ""), ""
+
+
+def _python_of(folder: str, mlflow_model: str) -> str:
+    """Return the Python that an MLflow model was saved with, which may be the only one that can load it; else 3.12."""
+    found = None
+    if mlflow_model:
+        with open(os.path.join(folder, mlflow_model, MODEL_FILE), encoding="utf-8", errors="replace") as file:
+            found = re.search(r"^\s*[\"']?python_version[\"']?: *[\"']?(3\.\d+)\b", file.read(), re.MULTILINE)
+    return found[1] if found else "3.12"
+
+
+def _extras(wishes: Wishes, mlflow_model: str) -> str:
+    """Return the extras that are wished, and that which an MLflow model needs; a requirement names its own."""
+    names = wishes.extras.split(",") if wishes.extras else []
+    if mlflow_model and "mlflow" not in names and (not wishes.package or wishes.package.endswith(".whl")):
+        names.append("mlflow")
+    return ",".join(names)
 
 
 def lists_released_server(folder: str, recipe: Recipe) -> bool:
     """Return whether the list of packages names the server whose place this one takes."""
-    path = os.path.join(folder, recipe.requirements or recipe.conda_file)
-    if not os.path.isfile(path):
-        return False
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return any(
-            re.match(r"[\s'\"-]*azureml[-_.]inference[-_.]server[-_.]http\b", line, re.IGNORECASE) for line in file
-        )
+    return _lists(os.path.join(folder, recipe.requirements or recipe.conda_file), _RELEASED_SERVER)
 
 
 def find_script(folder: str) -> str:
@@ -203,11 +259,9 @@ def _package(folder: str, package: str, extras: str) -> str:
     return package or f"azmlinfsrv{brackets}>={__version__}"
 
 
-def _names_files(path: str) -> bool:
-    """Return whether a list of packages names other files: other lists, local packages."""
+def _lists(path: str, pattern: str) -> bool:
+    """Return whether a line of a list of packages begins with a pattern; where there is no list, none does."""
     if not os.path.isfile(path):
         return False
     with open(path, encoding="utf-8", errors="replace") as file:
-        return any(
-            re.match(r"\s*(-\s+)?['\"]?(-r|-c|-e|--req|--con|--edit|\.|\S+ @ file:|file:)", line) for line in file
-        )
+        return any(re.match(pattern, line, re.IGNORECASE) for line in file)

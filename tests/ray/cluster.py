@@ -135,10 +135,7 @@ class Cluster:
 
     def stop(self) -> None:
         """End every process of it."""
-        try:
-            mine = [*psutil.Process(self._head.pid).children(recursive=True)]
-        except psutil.NoSuchProcess:
-            mine = []
+        mine = self.processes()
         self._head.send_signal(signal.SIGTERM)
         try:
             self._head.wait(STOP_S)
@@ -151,6 +148,13 @@ class Cluster:
         psutil.wait_procs(left, STOP_S)
         self._client.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes that the head node has started."""
+        try:
+            return psutil.Process(self._head.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def deploy(self, *applications: dict[str, Any]) -> None:
         """Deploy applications, beside those that are there."""

@@ -117,6 +117,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     )
 
 
+def test_the_command_for_an_mlflow_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is an MLflow model needs no script: the image has the folder as its model."""
+    (tmp_path / "MLmodel").write_text("flavors: {python_function: {python_version: 3.13.1}}\n")
+    assert run("dockerfile", str(tmp_path)) == 0
+    assert "It serves the MLflow model in . with no list" in capsys.readouterr().out
+    text = (tmp_path / "Dockerfile").read_text()
+    assert (
+        'AZUREML_MODEL_DIR="/var/azureml-app" ' in text and "ENTRY_SCRIPT" not in text and "azmlinfsrv[mlflow]" in text
+    )
+
+
 def test_the_word_is_a_command_only_in_front(capsys: pytest.CaptureFixture[str]) -> None:
     """After an option, `dockerfile` is that option's value or a word too many, as before there was the command."""
     assert vars(cli.make_parser().parse_args(["--entry_script", "dockerfile"]))["entry_script"] == "dockerfile"

@@ -23,7 +23,7 @@ def with_models(root: Path, *folders: str) -> Path:
 
 def found(root: Path, folder: str | None = None) -> str | None:
     """Return what is found in a model directory."""
-    return find_model(Settings(model_dir=str(root), mlflow_model_folder=folder))
+    return find_model(str(root), folder)
 
 
 def test_the_directory_itself(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_none(tmp_path: Path, folders: tuple[str, ...]) -> None:
     """A directory without one, or with one further down, has no model."""
     assert found(with_models(tmp_path, *folders)) is None
     assert found(tmp_path / "missing") is None
-    assert find_model(Settings()) is None
+    assert find_model(None) is None
 
 
 def test_several_need_a_name(tmp_path: Path) -> None:

@@ -131,6 +131,55 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
         plan(str(tmp_path / "none"), Wishes())
 
 
+MLMODEL = """flavors:
+  python_function:
+    env: {virtualenv: python_env.yaml}
+    python_version: 3.11.7
+  sklearn: {}
+"""
+
+
+@pytest.mark.parametrize("place", ["model", "model/iris", "."])
+def test_an_mlflow_model_needs_no_script(place: str, tmp_path: Path) -> None:
+    """An MLflow model is found where a server finds it, with its requirements, its Python and its extra."""
+    model = tmp_path / place
+    model.mkdir(parents=True, exist_ok=True)
+    (model / "MLmodel").write_text(MLMODEL)
+    (model / "requirements.txt").write_text("scikit-learn\n")
+    (model / "conda.yaml").write_text("dependencies: [python]\n")
+    found = plan(str(tmp_path), Wishes())
+    assert (found.entry_script, found.mlflow_model) == ("", place)
+    assert found.model_dir == ("." if place == "." else "model") and found.conda_file == ""
+    assert found.requirements == ("requirements.txt" if place == "." else f"{place}/requirements.txt")
+    assert found.base_image == "python:3.11-slim-bookworm" and found.package.startswith("azmlinfsrv[mlflow]>=")
+    assert plan(str(tmp_path), Wishes(extras="typed,mlflow")).package.startswith("azmlinfsrv[typed,mlflow]>=")
+    assert plan(str(tmp_path), Wishes(package="azmlinfsrv[mlflow]==1")).package == "azmlinfsrv[mlflow]==1"
+    assert plan(str(tmp_path), Wishes(base_image="debian:12")).base_image == "debian:12"
+
+
+def test_a_script_goes_before_an_mlflow_model(folder: Path) -> None:
+    """A folder with a script serves the script; its own list of packages goes before a model's."""
+    (folder / "model").mkdir()
+    (folder / "model" / "MLmodel").write_text("flavors: {}\n")
+    (folder / "model" / "requirements.txt").write_text("scikit-learn\n")
+    found = plan(str(folder), Wishes())
+    assert (found.entry_script, found.mlflow_model, found.requirements) == ("score.py", "", "")
+    (folder / "score.py").unlink()
+    (folder / "requirements.txt").write_text("scikit-learn\n")
+    found = plan(str(folder), Wishes())
+    assert (found.mlflow_model, found.requirements, found.base_image) == ("model", "requirements.txt", BASE_IMAGE)
+
+
+def test_several_mlflow_models(tmp_path: Path) -> None:
+    """Which of several models is meant has to be said."""
+    for name in ("one", "two"):
+        (tmp_path / "model" / name).mkdir(parents=True)
+        (tmp_path / "model" / name / "MLmodel").write_text("flavors: {}\n")
+    with pytest.raises(UsageError, match="one, two"):
+        plan(str(tmp_path), Wishes())
+    assert plan(str(tmp_path), Wishes(model_dir="model/two")).mlflow_model == "model/two"
+
+
 def test_the_package(folder: Path) -> None:
     """The server is this version or newer, with its extras, or what was asked for, or a wheel of the folder."""
     (folder / "azmlinfsrv-1-py3-none-any.whl").touch()
