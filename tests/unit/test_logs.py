@@ -135,6 +135,13 @@ def test_own_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.partition(head)[2] for line in err.splitlines()] == ["gunicorn.error - four"]
 
 
+def test_other_loggers_go_on() -> None:
+    """Loggers that were there before, such as those of a process that is not ours alone, are left as they are."""
+    other = logging.getLogger("somebody.else")
+    logs.load(logs.PACKAGE)
+    assert not other.disabled
+
+
 def test_lines_may_be_gathered_with_the_own_configuration() -> None:
     """With the package's configuration each logger's lines may be written in batches."""
     logs.load(logs.PACKAGE)

@@ -677,24 +677,20 @@ def test_the_main_thread_is_interrupted_by_a_signal() -> None:
 
 def test_each_thread_has_a_deadline_of_its_own() -> None:
     """Of two calls at a time, the one that is too late ends, and the other does not."""
-    both, stop = threading.Barrier(2), threading.Event()
-    began: dict[str, float] = {}
+    began = {"old": threading.Event(), "new": threading.Event()}
+    stop = threading.Event()
 
     def run(data: str) -> str:
-        if data == "new":
-            both.wait(WAIT_S)
-        began[data] = time.perf_counter()
-        if data == "old":
-            both.wait(WAIT_S)
+        began[data].set()
         spin_until(stop)
         return data
 
     with serving(run, THREADS, timeout_ms=60_000, threads=2) as stage:
         old = stage.submit("old")
+        assert began["old"].wait(WAIT_S)
+        between = time.perf_counter()
         new = stage.submit("new")
-        while len(began) < 2:
-            stop.wait(0.001)
-        between = (began["old"] + began["new"]) / 2
+        assert began["new"].wait(WAIT_S)
         stage.runner.check_deadlines(between + 60)
         stage.wait(old)
         assert (old.status, new.answered) == (500, False)
@@ -929,3 +925,25 @@ def test_after_a_request_that_came_alone_it_looks_for_a_moment(monkeypatch: pyte
         stage.wait(*together)
         stage.io.until_quiet()
         assert looks == [0] * LOOKS
+
+
+def test_looks_that_find_nothing_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the next request is never there soon, the scoring thread sleeps at once, and looks now and then only."""
+    looks: list[float] = []
+    real = time.sleep
+
+    def look(seconds: float) -> None:
+        real(seconds)
+        if threading.current_thread() is stage.thread:
+            looks.append(seconds)
+
+    monkeypatch.setattr("azmlinfsrv.runner.FRUITLESS_LOOKS", 2)
+    monkeypatch.setattr("azmlinfsrv.runner.SELDOM", 4)
+    monkeypatch.setattr("azmlinfsrv.runner.time.sleep", look)
+    with serving(lambda data: data) as stage:
+        for expected in (1, 2, 2, 2, 3, 3, 3, 3, 4):
+            stage.ask("alone")
+            until = time.monotonic() + 15
+            while len(looks) < expected * LOOKS and time.monotonic() < until:
+                real(0.001)
+            assert len(looks) == expected * LOOKS
