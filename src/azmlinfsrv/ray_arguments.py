@@ -82,9 +82,14 @@ _PARENTS = {name: parent for parent, names in _WITHIN.items() for name in names}
 RAY_OPTIONS = frozenset({*_DEPLOYMENT, *_PARENTS})
 
 # Where nobody says otherwise. Serve lets five requests in at a time, and the server's own batches, limits and refusals
-# would never see more; a replica that does not come back is to be noticed soon; and a new replica is to be ready
-# before an old one stops, or a script that cannot be loaded takes the place of one that serves.
-DEFAULTS: Mapping[str, Any] = {"max_ongoing_requests": 100, "health_check_period_s": 2, "max_surge_percent": 20}
+# would never see more; a replica that does not come back is to be noticed soon; a new replica is to be ready before an
+# old one stops, or a script that cannot be loaded takes the place of one that serves; and the server logs its requests.
+DEFAULTS: Mapping[str, Any] = {
+    "max_ongoing_requests": 100,
+    "health_check_period_s": 2,
+    "max_surge_percent": 20,
+    "logging_config": {"enable_access_log": False},
+}
 
 
 class Arguments(NamedTuple):

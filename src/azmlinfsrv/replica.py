@@ -126,6 +126,7 @@ class Replica:
         self._is_stuck = False
         self._ends = False
         scoring.on_tick = self._tick
+        scoring.runner.looks = 0  # Ray's threads need the turns, and its next request is not there so soon
         scoring.stop_within_s = _STOP_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -37,8 +37,6 @@ STREAM_LIMIT_BYTES = 256 * 1024
 LONGEST_WAIT_S = 3600.0
 # How often the scoring thread looks for the next request before it sleeps, where one comes at a time: about 30 µs.
 LOOKS = 20
-# After so many looks in a row that found nothing it looks once in so many times.
-FRUITLESS_LOOKS, SELDOM = 16, 64
 
 
 class Runner(Endings):
@@ -58,10 +56,12 @@ class Runner(Endings):
         enter: called in the thread or task that scores a request, before it does; or None.
         slots: number of calls at a time.
         max_batch_size: most rows of a batch; 0 where requests are scored one by one.
+        looks: how often a scoring thread looks for the next request before it sleeps.
     """
 
     slots = 1
     max_batch_size = 0
+    looks = LOOKS
 
     def __init__(self, scorer: Scorer, timeout_ms: int, write_timeout_ms: int, drain: Drain = nothing) -> None:
         super().__init__(scorer)
@@ -78,7 +78,6 @@ class Runner(Endings):
         self.completions = Completions()
         self.enter: Callable[[Request], Any] | None = None
         self._call_soon: CallSoon = nothing
-        self._fruitless_looks = 0
 
     def limit(self, bounds: Bounds, max_wait_ms: float, deadline_header: str) -> None:
         """Say how many requests are taken, how long they wait at the most, and which header has a caller's deadline."""
@@ -242,20 +241,13 @@ class Runner(Endings):
     def _look(self) -> list[Request] | None:
         """Wait for requests after one that came alone: its client often asks again before this thread were asleep.
 
-        Being woken takes longer, and more of the processors, than looking for a moment; others have their turns. Where
-        the next request is never there so soon, looking takes turns from them for nothing.
+        Being woken takes longer, and more of the processors, than looking for a moment; others have their turns.
         """
-        fruitless, get = self._fruitless_looks, self._jobs.get
-        if fruitless >= FRUITLESS_LOOKS and fruitless % SELDOM:
-            self._fruitless_looks += 1
-            return get()
-        for _ in range(LOOKS):
+        for _ in range(self.looks):
             if not self._jobs.empty():
-                self._fruitless_looks = 0
-                return get()
+                break
             time.sleep(0)
-        self._fruitless_looks += 1
-        return get()
+        return self._jobs.get()
 
     def _take(self, request: Request, deadline: Deadline | None) -> Done | None:
         """Take a request, whose caller's deadline its call has then; None where it waits no longer, or is too late."""
