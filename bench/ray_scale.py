@@ -26,7 +26,13 @@ HERE = Path(__file__).resolve().parent
 MEGABYTE = 1_000_000
 SETTLE_S = 15
 # What a process of Ray is to the reader, by what its name begins with.
-PARTS = {"ray::ServeController": "controller", "ray::ProxyActor": "proxy", "ray::ServeReplica": "replicas"}
+PARTS = {
+    "ray::ServeController": "controller",
+    "ray::ProxyActor": "proxy",
+    "ray::ServeReplica": "replicas",
+    "gcs_server": "control store",
+    "raylet": "raylet",
+}
 REST = "rest"
 
 
@@ -64,7 +70,7 @@ class Busy(NamedTuple):
 
 def part(process: psutil.Process) -> str:
     """Return what a process is."""
-    title = " ".join(process.cmdline())
+    title = os.path.basename(next(iter(process.cmdline()), ""))
     return next((name for begin, name in PARTS.items() if title.startswith(begin)), REST)
 
 
@@ -133,19 +139,20 @@ def busy(cluster: Cluster, replicas: int, seconds: int) -> Busy:
 
 def report(idles: list[Idle], busies: list[Busy], command: str) -> str:
     """Return the page."""
+    parts, rules = " | ".join((*PARTS.values(), REST)), " | ".join("---" for _ in (*PARTS, REST))
     lines = [
         "# Ray Serve: what its own parts cost",
         "",
         f"Made by `{command}`, {os.cpu_count()} processors, Python {platform.python_version()}, `{RAY}`; "
         "one machine, one proxy, a `run()` that does nothing.",
-        "The rest are Ray's raylet, global control store, dashboard and agents.",
+        "The control store is one for a cluster, a raylet is on each machine; the rest are the dashboard and agents.",
         "",
         "## While nobody calls",
         "",
         "Milliseconds of processor a second, of all processes of a part; memory that a replica shares with nobody.",
         "",
-        "| replicas | checked every, s | autoscaling | controller | proxy | replicas | rest | MB a replica |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| replicas | checked every, s | autoscaling | {parts} | MB a replica |",
+        f"| --- | --- | --- | {rules} | --- |",
     ]
     for each in idles:
         used = " | ".join(f"{each.used[name]:.0f}" for name in (*PARTS.values(), REST))
@@ -157,8 +164,8 @@ def report(idles: list[Idle], busies: list[Busy], command: str) -> str:
         "",
         "Milliseconds of processor a request, 16 connections.",
         "",
-        "| replicas | requests/s | controller | proxy | replicas | rest |",
-        "| --- | --- | --- | --- | --- | --- |",
+        f"| replicas | requests/s | {parts} |",
+        f"| --- | --- | {rules} |",
     ]
     for load in busies:
         used = " | ".join(f"{load.used[name]:.2f}" for name in (*PARTS.values(), REST))

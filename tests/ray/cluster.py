@@ -35,8 +35,9 @@ Details = dict[str, Any]
 def programs() -> Path:
     """Return the folder of the programs of an environment with Ray and this project; made where it is not there yet."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    folder = CACHE / f"ray-2.60.0-py{python}"
-    listed = ["--editable", str(PROJECT), RAY, "inference-schema[numpy-support,pandas-support]", "pillow"]
+    folder = CACHE / f"ray-2.60.0-py{python}-mlflow"
+    schemas = "inference-schema[numpy-support,pandas-support]"
+    listed = ["--editable", str(PROJECT), RAY, schemas, "mlflow-skinny", "pillow"]
     return kept_environment(folder, listed)
 
 

@@ -27,15 +27,16 @@ def cluster() -> Iterator[Cluster]:
 def deploy(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Deploy]:
     """A function that deploys a script of `scripts/` and returns the application's name; it is removed again.
 
-    Deployed again, it is the same application.
+    Without a script it deploys what the arguments say. Deployed again, it is the same application.
     """
     name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
     used = False
 
-    def run(script: str | Path, *, wait: bool = True, env: dict[str, str] | None = None, **arguments: Any) -> str:
+    def run(script: str | None, *, wait: bool = True, env: dict[str, str] | None = None, **arguments: Any) -> str:
         nonlocal used
         used = True
-        cluster.deploy(application(name, env=env, entry_script=str(SCRIPTS / script), **arguments))
+        named = {"entry_script": str(SCRIPTS / script)} if script else {}
+        cluster.deploy(application(name, env=env, **named, **arguments))
         if wait:
             cluster.wait_running(name)
         return name

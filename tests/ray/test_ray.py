@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     import httpx
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+ADDING = """
+class Adding:
+    def predict(self, data):
+        return data.sum(axis=1).to_numpy()
+
+
+def _load_pyfunc(path):
+    return Adding()
+"""
 
 
 def test_routes(deploy: Deploy, client: httpx.Client) -> None:
@@ -86,6 +97,37 @@ def test_stream(deploy: Deploy, client: httpx.Client) -> None:
     """A generator's chunks arrive."""
     name = deploy("chunks.py")
     assert client.post(f"/{name}/score", json=1).text == "0,1,2,"
+
+
+def test_open_inference_protocol(deploy: Deploy, client: httpx.Client) -> None:
+    """The Open Inference Protocol is below the application's prefix; a wrong model, datatype or shape is 400."""
+    name = deploy("sums.py", v2_enabled=True, v2_model_name="sums")
+    prefix = f"/{name}/v2"
+    assert client.get(f"{prefix}/health/ready").json() == {"ready": True}
+    assert client.get(f"{prefix}/models/sums").json()["inputs"] == [
+        {"name": "data", "datatype": "FP64", "shape": [-1, 2]}
+    ]
+    tensor = {"name": "data", "datatype": "FP64", "shape": [2, 2], "data": [1, 2.5, 3, 4]}
+    answer = client.post(f"{prefix}/models/sums/infer", json={"inputs": [tensor]}).json()
+    assert [each["data"] for each in answer["outputs"]] == [[3.5, 7.0]]
+    for model, wrong in [("other", {}), ("sums", {"datatype": "FP32"}), ("sums", {"shape": [2, 3]})]:
+        refused = client.post(f"{prefix}/models/{model}/infer", json={"inputs": [{**tensor, **wrong}]})
+        assert refused.status_code == 400 and list(refused.json()) == ["error"]
+
+
+def test_mlflow_model(deploy: Deploy, client: httpx.Client, tmp_path: Path) -> None:
+    """An MLflow model needs no script; a column that is missing is 400, and named."""
+    columns = json.dumps([{"type": "double", "name": "a"}, {"type": "long", "name": "b"}])
+    model = {"flavors": {"python_function": {"loader_module": "adding"}}, "signature": {"inputs": columns}}
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "MLmodel").write_text(json.dumps(model), "utf-8")  # which is YAML, too
+    (tmp_path / "adding.py").write_text(ADDING, "utf-8")
+    name = deploy(None, app_root=str(tmp_path), model_dir="model")
+    assert client.post(f"/{name}/score", json={"input_data": [{"a": 1, "b": 2}]}).json() == [3.0]
+    wrapped = client.post(f"/{name}/invocations", json={"dataframe_records": [{"a": 1, "b": 2}]})
+    assert wrapped.json() == {"predictions": [3.0]}
+    refused = client.post(f"/{name}/score", json={"input_data": [{"a": 1}]})
+    assert refused.status_code == 400 and "'b'" in refused.json()["message"]
 
 
 def test_scale_under_load(cluster: Cluster, deploy: Deploy) -> None:
