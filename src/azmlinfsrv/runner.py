@@ -37,6 +37,8 @@ STREAM_LIMIT_BYTES = 256 * 1024
 LONGEST_WAIT_S = 3600.0
 # How often the scoring thread looks for the next request before it sleeps, where one comes at a time: about 30 µs.
 LOOKS = 20
+# After a call of this length the I/O thread may have its turn: for a twenty-fifth of it, or a fifth of a millisecond.
+LONG_CALL_S, TURN, LONGEST_TURN_S = 0.002, 1 / 25, 0.0002
 
 
 class Runner(Endings):
@@ -57,6 +59,7 @@ class Runner(Endings):
         slots: number of calls at a time.
         max_batch_size: most rows of a batch; 0 where requests are scored one by one.
         looks: how often a scoring thread looks for the next request before it sleeps.
+        gives_turns: whether a scoring thread sleeps for a moment after a long call; see `contention`.
     """
 
     slots = 1
@@ -78,6 +81,7 @@ class Runner(Endings):
         self.completions = Completions()
         self.enter: Callable[[Request], Any] | None = None
         self._call_soon: CallSoon = nothing
+        self.gives_turns = False
 
     def limit(self, bounds: Bounds, max_wait_ms: float, deadline_header: str) -> None:
         """Say how many requests are taken, how long they wait at the most, and which header has a caller's deadline."""
@@ -235,6 +239,8 @@ class Runner(Endings):
                 if response.stream is not None:
                     self._pump(request, response.stream, call)
                 drain()
+                if self.gives_turns and request.run_s > LONG_CALL_S and self._waiting:
+                    time.sleep(min(request.run_s * TURN, LONGEST_TURN_S))
             deadline.jobs = ()
             requests = request = done = response = None  # type: ignore[assignment]  # a large body must not live on
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from azmlinfsrv.acceptor import LEAVING, Acceptor, Load, end_handshakes
 from azmlinfsrv.app import Application
 from azmlinfsrv.boot import Loaded, make_app, make_log
+from azmlinfsrv.contention import Contention
 from azmlinfsrv.errors import WorkerStuckError
 from azmlinfsrv.logs import LineClock, line_handlers
 from azmlinfsrv.messages import Response
@@ -82,6 +83,7 @@ class Service:
         self._sockets = sockets
         self._loop = new_loop()
         self._heartbeat = heartbeat
+        self._contention = Contention()
         self._telemetry = WorkerTelemetry(metrics, loaded.observer, loaded.model_data)
         self._runner = make_runner(
             loaded.script, settings, loaded.drain, loaded.observer, loaded.limits, loaded.inference
@@ -240,6 +242,7 @@ class Service:
             self._state.beat(time.monotonic())
         self._heartbeat()
         self._watch.check(time.perf_counter())
+        self._runner.gives_turns = self._contention.check(self._runner.answered)
         if self._app is not None:
             say = self._app.health.set if self._runner.admission.is_refusing else self._app.health.clear
             say(OVERLOADED)

@@ -35,7 +35,7 @@ def deploy(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Deploy]
     def run(script: str | None, *, wait: bool = True, env: dict[str, str] | None = None, **arguments: Any) -> str:
         nonlocal used
         used = True
-        named = {"entry_script": str(SCRIPTS / script)} if script else {}
+        named: dict[str, Any] = {"entry_script": str(SCRIPTS / script)} if script else {}
         cluster.deploy(application(name, env=env, **named, **arguments))
         if wait:
             cluster.wait_running(name)

@@ -110,7 +110,12 @@ def test_open_inference_protocol(deploy: Deploy, client: httpx.Client) -> None:
     tensor = {"name": "data", "datatype": "FP64", "shape": [2, 2], "data": [1, 2.5, 3, 4]}
     answer = client.post(f"{prefix}/models/sums/infer", json={"inputs": [tensor]}).json()
     assert [each["data"] for each in answer["outputs"]] == [[3.5, 7.0]]
-    for model, wrong in [("other", {}), ("sums", {"datatype": "FP32"}), ("sums", {"shape": [2, 3]})]:
+    mistakes: list[tuple[str, dict[str, object]]] = [
+        ("other", {}),
+        ("sums", {"datatype": "FP32"}),
+        ("sums", {"shape": [2, 3]}),
+    ]
+    for model, wrong in mistakes:
         refused = client.post(f"{prefix}/models/{model}/infer", json={"inputs": [{**tensor, **wrong}]})
         assert refused.status_code == 400 and list(refused.json()) == ["error"]
 

@@ -19,7 +19,15 @@ from azmlinfsrv.async_runner import AsyncRunner
 from azmlinfsrv.completions import Completions
 from azmlinfsrv.errors import StopServing
 from azmlinfsrv.identity import NO_REQUEST
-from azmlinfsrv.runner import LOOKS, STREAM_LIMIT_BYTES, Runner, ThreadsRunner
+from azmlinfsrv.runner import (
+    LONG_CALL_S,
+    LONGEST_TURN_S,
+    LOOKS,
+    STREAM_LIMIT_BYTES,
+    TURN,
+    Runner,
+    ThreadsRunner,
+)
 from azmlinfsrv.scorer import Scorer
 from azmlinfsrv.script import Script
 from tests.unit.http_fakes import logged
@@ -936,3 +944,31 @@ def test_without_looking_it_sleeps_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         for _ in range(3):
             assert stage.ask("alone").status == 200
     assert not looks
+
+
+def test_after_a_long_call_the_io_thread_may_have_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where both are in each other's way, and others wait, the scoring thread sleeps for a small part of the call."""
+    turns: list[float] = []
+    monkeypatch.setattr("azmlinfsrv.runner.time.sleep", turns.append)
+
+    def run(data: str) -> str:
+        spin(LONG_CALL_S * 1.5 if data == "long" else 0.0)
+        return data
+
+    with serving(run) as stage:
+        stage.runner.looks = 0
+        stage.wait(*stage.submit_together("long", "long"))
+        assert not turns, "nobody is in the way"
+        stage.runner.gives_turns = True
+        stage.wait(*stage.submit_together("quick", "quick"))
+        assert stage.ask("long").status == 200
+        assert not turns, "a quick call, and one behind which nobody waits"
+        stage.wait(*stage.submit_together("long", "long"))
+        assert len(turns) == 1 and LONG_CALL_S * TURN <= turns[0] <= LONGEST_TURN_S
+
+
+def spin(seconds: float) -> None:
+    """Compute for a while."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
