@@ -1,8 +1,9 @@
 """The conformance cases of `/score` against the released server, with Ray in the place of our own process.
 
 What a client sees is compared; what a process writes and how it is started is Ray's. What differs from our own server
-is in `excepted.toml`, with the reason, but for two things that the proxy does to every request: it spells the reason of
-a status in its own way, and gives a request that has no id one before the script sees it.
+is in `excepted.toml`, with the reason, but for three things that are so for every request: the proxy spells the reason
+of a status in its own way, and gives a request that has no id one before the script sees it; and a replica's working
+directory and main thread are Ray's.
 """
 
 from __future__ import annotations
@@ -58,8 +59,10 @@ def is_excepted(case_id: str, item: Item) -> bool:
     )
 
 
-def without_the_proxy(item: Item) -> Item:
-    """Return a difference without what Ray's proxy does to every request."""
+def without_ray(item: Item) -> Item:
+    """Return a difference without what Ray does to every request."""
+    if item.aspect == "body" and item.release is not None and item.current is not None:
+        item = replace(item, release=_PROCESS.sub("", item.release), current=_PROCESS.sub("", item.current))
     if item.aspect == "reason" and item.current is not None:
         return replace(item, current=item.current.upper())
     if item.aspect == "body" and item.current is not None and item.release == _GIVEN_ID.sub("", item.current):
@@ -67,6 +70,8 @@ def without_the_proxy(item: Item) -> Item:
     return item
 
 
+# What scripts of the cases say of their process.
+_PROCESS = re.compile(r'"cwd": "[^"]*", "main_thread": (true|false)')
 # The field, as scripts of the cases write down what they see: in a mapping, among pairs, or its name.
 _GIVEN_ID = re.compile(
     r'"X-Request-Id": "<id \d>", |, "X-Request-Id": "<id \d>"|"X-Request-Id": "<id \d>"'
@@ -95,7 +100,7 @@ def side_by_side(cluster: Cluster) -> Iterator[SideBySide]:
 @pytest.mark.parametrize("case_id", sorted(CASES))
 def test_case(case_id: str, side_by_side: SideBySide) -> None:
     """What a client sees is what it sees of the released server, or is listed."""
-    found = map(without_the_proxy, side_by_side.differences(CASES[case_id])[case_id])
+    found = map(without_ray, side_by_side.differences(CASES[case_id])[case_id])
     items = [item for item in found if item.aspect not in ("stdout", "stderr") and item.release != item.current]
     seen = [item for item in unlisted(case_id, items, load_differences()) if not is_excepted(case_id, item)]
     assert not seen, "\n".join(map(str, seen))
