@@ -78,7 +78,7 @@ def test_a_killed_worker_is_a_502(server: StartServer, scripts: Path, internal: 
     assert_error(response, 502, "The server cannot be reached, or ended before it answered")
     assert UUID.fullmatch(response.headers["x-request-id"])
     assert ask(running, "sleep", seconds=0).status_code == 200
-    assert running.stdout.count('"POST /score HTTP/1.1" 502') == 1
+    running.wait_until(lambda: running.stdout.count('"POST /score HTTP/1.1" 502') == 1)  # nginx's line comes by a pipe
     assert json.loads(ask(running, "pid").text) != worker.pid
 
 

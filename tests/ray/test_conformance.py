@@ -64,7 +64,7 @@ def without_ray(item: Item) -> Item:
     if item.aspect == "body" and item.release is not None and item.current is not None:
         item = replace(item, release=_PROCESS.sub("", item.release), current=_PROCESS.sub("", item.current))
     if item.aspect == "reason" and item.current is not None:
-        return replace(item, current=item.current.upper())
+        return replace(item, current=item.current.upper().replace("-", " "))
     if item.aspect == "body" and item.current is not None and item.release == _GIVEN_ID.sub("", item.current):
         return replace(item, current=item.release)
     return item
