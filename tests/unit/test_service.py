@@ -16,6 +16,7 @@ import uvloop
 from azmlinfsrv import service as under_test
 from azmlinfsrv.acceptor import Load
 from azmlinfsrv.boot import Loaded
+from azmlinfsrv.contention import Contention
 from azmlinfsrv.protocol import Connections, HttpProtocol
 from azmlinfsrv.schema import Swagger
 from azmlinfsrv.script import Script
@@ -83,6 +84,28 @@ def test_a_failing_beat_is_not_the_last(listening: socket.socket, caplog: pytest
         service.run()
     assert len(beats) >= 4
     assert "no descriptor is left" in caplog.text
+
+
+def test_a_worker_that_is_in_its_own_way_gives_turns(listening: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the I/O thread finds of itself, a few times a second, is what the scoring thread goes by."""
+
+    class High(Contention):
+        """Finds contention always."""
+
+        def check(self, answered: int) -> bool:
+            return answered == 0
+
+    gives_turns: list[bool] = []
+
+    def beat() -> None:
+        gives_turns.append(service._runner.gives_turns)
+        if len(gives_turns) == 2:
+            service.stop()
+
+    monkeypatch.setattr(under_test, "Contention", High)
+    service = made(listening, beat)
+    service.run()
+    assert gives_turns[:2] == [False, True]
 
 
 def test_a_worker_says_how_it_is(listening: socket.socket) -> None:
