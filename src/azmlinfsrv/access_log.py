@@ -18,6 +18,8 @@ from azmlinfsrv.messages import Request, Response
 
 # How long a line may wait before it is written, and so what a crash may lose.
 BATCH_S = 0.01
+# From this length on a call of ``run()`` is long enough for lines to be written before the next one.
+_LONG_RUN_S = 0.001
 
 # Values up to this length are remembered: most requests have the same few.
 _USUAL_BYTES = 128
@@ -59,7 +61,8 @@ class RequestLog:
         self._clock = clock
         self._call_later = call_later
         self._server, self._access = _Channel(_SERVER), _Channel(_ACCESS)
-        self._gathering = False
+        self._gathering: Any = None
+        self._is_after_long_run = False
 
     def server_line(self, request: Request, response: Response, duration_ms: float) -> None:
         """Write the line of a request to one of the named endpoints."""
@@ -67,6 +70,8 @@ class RequestLog:
         length = len(response.body) if response.stream is None else "N/A"
         text = f"{request.method} {logs.printable(path)} {response.status} {duration_ms:0.3f}ms {length}"
         self._write(self._server, self._clock.prefix(), text)
+        if request.run_s > _LONG_RUN_S:
+            self._is_after_long_run = True
 
     def access_line(self, request: Request, status: int, length: int) -> None:
         """Write the access line; `length` counts the bytes of the body that were sent."""
@@ -79,7 +84,7 @@ class RequestLog:
         self._write(self._access, prefix, text)
 
     def _write(self, channel: _Channel, prefix: str, text: str) -> None:
-        if not self._gathering:
+        if self._gathering is None:
             self._gather()
         handler = channel.handler
         if handler is None:
@@ -94,11 +99,19 @@ class RequestLog:
         self._server.look()
         self._access.look()
         if self._call_later is not None:
-            self._gathering = True
-            self._call_later(BATCH_S, self._write_gathered)
+            self._gathering = self._call_later(BATCH_S, self._write_gathered)
+
+    def before_run(self) -> None:
+        """Write the lines that are kept before ``run()`` is called, if it is known to take long.
+
+        When their time has come it might be at work, and waking this thread then costs both of them.
+        """
+        if self._is_after_long_run and self._gathering is not None:
+            self._gathering.cancel()
+            self._write_gathered()
 
     def _write_gathered(self) -> None:
-        self._gathering = False
+        self._gathering, self._is_after_long_run = None, False
         for channel in (self._server, self._access):
             if channel.handler is not None:
                 channel.handler.write_lines()

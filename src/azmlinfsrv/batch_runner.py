@@ -136,7 +136,7 @@ class BatchRunner(Runner):
             ids = logs.printable(", ".join(member.request.ids.request_id for member in batch))
             logger.debug("Batch of %d requests with %d rows: %s", count, rows, ids)
         if metrics is not None:
-            self.completions.post(metrics.batch_begun, count, rows)
+            metrics.batch_begun(count, rows)
 
         def enter(members: Sequence[Member]) -> None:
             deadline.jobs = _jobs(members)
@@ -146,8 +146,10 @@ class BatchRunner(Runner):
             self._batches.score(batch, deadline.call, enter, functools.partial(self._answer, deadline))
         finally:
             if metrics is not None:
+                metrics.batch_ended(count)
                 timeouts = sum(member.request.timed_out and not member.request.run_s for member in batch)
-                self.completions.post(metrics.batch_ended, count, timeouts)
+                if timeouts:
+                    self.completions.post(metrics.timed_out, timeouts)
         self._drain()
         with self._turn:
             self._receive(0)

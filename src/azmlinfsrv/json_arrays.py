@@ -88,13 +88,12 @@ class ArrayReader:
         if not isinstance(array[0], kind):
             return (len(array),)
         # One part at a time: a list of them all would set off the garbage collector.
-        if {type(part) for part in array} != {kind}:
-            raise ValueError("not rectangular")
-        # Lists of numbers need no look at each: how many lists there are is counted in the end.
         if isinstance(array[0][0], kind):
             shapes = {self._shape(part) for part in array}
         else:
-            shapes = {(len(part),) for part in array}
+            # No look at each: a part that is no list is no number, which simdjson refuses to have in an array, and how
+            # many lists there are is counted in the end.
+            shapes = {(length,) for length in set(map(len, array))}
         if len(shapes) != 1:
             raise ValueError("not rectangular")
         return (len(array), *shapes.pop())

@@ -55,6 +55,7 @@ class Runner(Endings):
         enough: at which number to call `on_enough`; 0 is never.
         on_enough: called on the I/O thread.
         completions: what the scoring thread hands to the I/O thread.
+        before_run: called on the I/O thread before it hands requests over and no others are being scored.
         enter: called in the thread or task that scores a request, before it does; or None.
         slots: number of calls at a time.
         max_batch_size: most rows of a batch; 0 where requests are scored one by one.
@@ -80,6 +81,7 @@ class Runner(Endings):
         self.on_enough: Callable[[], None] = nothing
         self.completions = Completions()
         self.enter: Callable[[Request], Any] | None = None
+        self.before_run: Callable[[], object] = nothing
         self._call_soon: CallSoon = nothing
         self.gives_turns = False
 
@@ -128,6 +130,8 @@ class Runner(Endings):
         """Queue the requests that have gathered while the I/O loop looked at its connections."""
         requests, self._gathered = self._gathered, []
         self._changed()
+        if self.admission.pending == len(requests):
+            self.before_run()
         if self.metrics is not None:
             self.metrics.submitted(len(requests))
         if self.refusal is not None:

@@ -179,6 +179,7 @@ class Service:
             admission=self._runner.admission,
             half_close_s=settings.half_close_timeout_ms / 1000 or math.inf,
         )
+        self._runner.before_run = log.before_run
         self._runner.attach(loop.call_soon, loop.call_soon_threadsafe, loop.call_later)
         for sock in self._sockets:
             self._servers.append(await self._accept(sock, self._connections))

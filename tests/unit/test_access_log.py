@@ -23,14 +23,19 @@ NOW = 1_000_000_000.25
 
 
 class Timer:
-    """Keeps what is to be called later."""
+    """Keeps what is to be called later; cancelling takes back all of it."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[float, Callable[[], None]]] = []
 
-    def __call__(self, seconds: float, function: Callable[[], None]) -> None:
+    def __call__(self, seconds: float, function: Callable[[], None]) -> Timer:
         """Keep a call."""
         self.calls.append((seconds, function))
+        return self
+
+    def cancel(self) -> None:
+        """Make no call."""
+        self.calls.clear()
 
 
 class Console:
@@ -250,6 +255,25 @@ def test_lines_are_written_in_batches(console: Console) -> None:
     assert re.findall(r'HTTP/1.1" (\d+)', console.text) == ["200", "201", "202"]
     log.access_line(request("GET", "/score"), 203, 1)
     assert len(timer.calls) == 2
+
+
+@pytest.mark.parametrize(("run_s", "early"), [(0.0, False), (0.0005, False), (0.002, True)])
+def test_lines_are_written_before_a_long_call(console: Console, run_s: float, early: bool) -> None:
+    """Where ``run()`` takes long, lines do not wait until it may be at work again, and nothing is left to wake for."""
+    timer = Timer()
+    log = request_log(timer)
+    log.before_run()
+    asked = request("POST", "/score")
+    asked.run_s = run_s
+    log.server_line(asked, Response(200), 1.0)
+    log.before_run()
+    assert (("POST /score 200" in console.text), not timer.calls) == (early, early)
+    log.server_line(request("POST", "/score"), Response(201), 1.0)
+    log.before_run()
+    ((_, write),) = timer.calls
+    assert "POST /score 201" not in console.text
+    write()
+    assert "POST /score 201" in console.text
 
 
 def test_records_do_not_overtake_lines(console: Console) -> None:

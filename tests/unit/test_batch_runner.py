@@ -431,6 +431,7 @@ def test_times_ids_and_metrics_of_a_batch() -> None:
     try:
         exchanges = [stage.submit("a")]
         held.entered.wait()
+        assert stage.io.wakeups == 0, "the I/O thread would be in the way of run()"
         exchanges += [stage.submit(name) for name in "bcd"]
         stage.io.until_quiet()
         depth = Scraped(exposition(read(board))).total("queue_depth", worker="0")

@@ -967,6 +967,30 @@ def test_after_a_long_call_the_io_thread_may_have_its_turn(monkeypatch: pytest.M
         assert len(turns) == 1 and LONG_CALL_S * TURN <= turns[0] <= LONGEST_TURN_S
 
 
+def test_what_is_done_before_run() -> None:
+    """The I/O thread is told before it hands requests over, unless others are being scored."""
+    entered, go, calls = Signal(), Signal(), list[list[str]]()
+    seen: list[str] = []
+
+    def run(data: str) -> str:
+        seen.append(data)
+        if data == "long":
+            entered.set()
+            go.wait()
+        return data
+
+    with serving(run) as stage:
+        stage.runner.before_run = lambda: calls.append(seen[:])
+        first = stage.submit("long")
+        entered.wait()
+        others = stage.submit_together("b", "c")
+        go.set()
+        stage.wait(first, *others)
+        assert calls == [[]]
+        stage.ask("d")
+        assert calls == [[], ["long", "b", "c"]]
+
+
 def spin(seconds: float) -> None:
     """Compute for a while."""
     until = time.perf_counter() + seconds

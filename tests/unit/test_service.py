@@ -15,6 +15,7 @@ import uvloop
 
 from azmlinfsrv import service as under_test
 from azmlinfsrv.acceptor import Load
+from azmlinfsrv.access_log import RequestLog
 from azmlinfsrv.boot import Loaded
 from azmlinfsrv.contention import Contention
 from azmlinfsrv.protocol import Connections, HttpProtocol
@@ -106,6 +107,19 @@ def test_a_worker_that_is_in_its_own_way_gives_turns(listening: socket.socket, m
     service = made(listening, beat)
     service.run()
     assert gives_turns[:2] == [False, True]
+
+
+def test_log_lines_are_written_before_run(listening: socket.socket) -> None:
+    """The runner has the log write its lines before it hands requests over."""
+    found: list[object] = []
+
+    def beat() -> None:
+        found.append(service._runner.before_run)
+        service.stop()
+
+    service = made(listening, beat)
+    service.run()
+    assert getattr(found[-1], "__func__", None) is RequestLog.before_run
 
 
 def test_a_worker_says_how_it_is(listening: socket.socket) -> None:

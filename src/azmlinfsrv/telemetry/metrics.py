@@ -60,7 +60,7 @@ class WorkerMetrics:
         self._queue = start + layout.QUEUE_HISTOGRAM + 1
         self._run = start + layout.RUN_HISTOGRAM + 1
         self._routes: Collection[str] = ()
-        self._lock = threading.Lock()
+        self._lock, self._batches = threading.Lock(), threading.Lock()
         self._series_table, self._counter_table = own.series(start), own.counters(start)
         self._counters: dict[Key, int] = dict(self._counter_table.items())
         rejected = (OTHER, INVALID, *REASONS.values(), *admission.REASONS)
@@ -117,16 +117,21 @@ class WorkerMetrics:
         self._cells[self._submitted] += count
 
     def batch_begun(self, requests: int, rows: int) -> None:
-        """Count a batch that ``run()`` is given."""
+        """Count a batch that ``run()`` is given; called on a scoring thread."""
         cells, at = self._cells, self._base + layout.BATCH_HISTOGRAM
-        cells[at] += rows
-        cells[at + 1 + bisect_left(BOUNDS_ROWS, rows)] += 1
-        cells[self._base + layout.BATCHED] += requests
+        with self._batches:
+            cells[at] += rows
+            cells[at + 1 + bisect_left(BOUNDS_ROWS, rows)] += 1
+            cells[self._base + layout.BATCHED] += requests
 
-    def batch_ended(self, requests: int, timeouts: int) -> None:
-        """Count the requests of a batch as no longer within ``run()``, and those that timed out beside its first."""
-        self._cells[self._base + layout.BATCHED] -= requests
-        self._cells[self._base + layout.TIMEOUTS] += timeouts
+    def batch_ended(self, requests: int) -> None:
+        """Count the requests of a batch as no longer within ``run()``; called on a scoring thread."""
+        with self._batches:
+            self._cells[self._base + layout.BATCHED] -= requests
+
+    def timed_out(self, requests: int) -> None:
+        """Count the requests of a batch that timed out beside its first."""
+        self._cells[self._base + layout.TIMEOUTS] += requests
 
     def finished(self, request: Request, status: int, sent_bytes: int) -> None:
         """Count a request whose answer is complete, with the times it took if a scoring thread took it.
