@@ -50,6 +50,7 @@ def measure(rounds: int, seconds: int) -> dict[Case, list[Load]]:
                 server.check()
                 put_load(server, max(CONNECTIONS), WARM_S)
                 for connections in CONNECTIONS:
+                    server.check()  # once it answers, nothing is left of the load before
                     one = put_load(server, connections, seconds)
                     found.setdefault((size, wait_ms, connections), []).append(one)
                     print(f"size {size}, wait {wait_ms} ms, {connections} connections: {one}", flush=True)
