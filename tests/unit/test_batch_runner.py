@@ -26,7 +26,7 @@ from azmlinfsrv.runner import Runner
 from azmlinfsrv.script import Script
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.strategy import batch_limits, make_runner
-from azmlinfsrv.telemetry.board import Board
+from azmlinfsrv.telemetry.board import BATCHED, Board
 from azmlinfsrv.telemetry.metrics import WorkerMetrics
 from azmlinfsrv.telemetry.prometheus import exposition
 from azmlinfsrv.telemetry.readings import read
@@ -254,7 +254,11 @@ def test_a_batch_has_one_deadline(log: list[str]) -> None:
         return data
 
     held = Held(work)
+    board = Board(1, 1)
+    metrics = WorkerMetrics(board, board.take())
     with serving(listed(held), scoring_timeout_ms=50) as stage:
+        stage.runner.metrics = metrics
+        metrics.serve(["/score"], 1, 0.0, stage.runner.max_batch_size)
         first = stage.submit("a")
         held.entered.wait()
         rest = [stage.submit(name) for name in "bc"]
@@ -266,7 +270,12 @@ def test_a_batch_has_one_deadline(log: list[str]) -> None:
             stage.runner.check_deadlines(float("inf"))
             stage.io.until_quiet()
         last = stage.ask("d")
+        stage.io.until_quiet()
     released.set()
+    for exchange in (first, *rest, last):
+        metrics.finished(exchange.request, exchange.status, 0)
+    assert Scraped(exposition(read(board))).total("run_timeouts_total") == 2
+    assert [board.cells[start + BATCHED] for start in board.used()] == [0], "no batch is within run()"
     assert [exchange.status for exchange in (first, *rest, last)] == [200, 500, 500, 200]
     assert held.calls == [["a"], ["b", "c"], ["d"]]
     assert body(rest[0]) == {"message": "Scoring timeout after 50 ms"}
