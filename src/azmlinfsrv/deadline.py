@@ -161,7 +161,9 @@ class Deadline:
         trace: TracebackType | None = None
         frame: FrameType | None = sys._current_frames().get(self._thread)
         while frame is not None and frame.f_code is not Deadline.call.__code__:
-            trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)
+            # What the compiler adds has no line, as the end of an except block, or generated code.
+            line = frame.f_lineno or frame.f_code.co_firstlineno
+            trace = TracebackType(trace, frame, frame.f_lasti, line)
             frame = frame.f_back
         return ScoringInterrupt().with_traceback(trace if frame is not None else None)
 

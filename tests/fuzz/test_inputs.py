@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import json
 import os
 import re
@@ -26,6 +25,7 @@ from azmlinfsrv.script import load_script
 from azmlinfsrv.settings import Settings
 from azmlinfsrv.telemetry.prometheus import accepts_openmetrics
 from azmlinfsrv.telemetry.trace_context import parse_traceparent
+from tests.schemas import own_schemas
 from tests.unit.http_fakes import headers_of, request
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -101,10 +101,8 @@ def asking(name: str) -> Ask:
 def ask() -> Iterator[Callable[[str], Ask]]:
     """A function that returns the script of a name; all of them are loaded once."""
     # inference-schema keeps what it was told by the names of functions, which all scripts share: the one with it last.
-    known = importlib.import_module("inference_schema.schema_util").__dict__["__functions_schema__"]
-    known.clear()
-    yield {name: asking(name) for name in ("raw", "plain", "typed", "schema")}.__getitem__
-    known.clear()
+    with own_schemas():
+        yield {name: asking(name) for name in ("raw", "plain", "typed", "schema")}.__getitem__
 
 
 def check(response: Response, *statuses: int) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from inference_schema import schema_decorators, schema_util
+
+from tests.schemas import own_schemas
 
 
 @pytest.fixture
-def _own_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the schemas of a test's functions from other tests: inference-schema knows functions by name."""
-    for name in ("__functions_schema__", "__versions__"):
-        known: dict[str, Any] = {}
-        monkeypatch.setattr(schema_util, name, known)
-        monkeypatch.setattr(schema_decorators, name, known)
+def _own_schemas() -> Iterator[None]:
+    """Keep the schemas of a test's functions from other tests."""
+    with own_schemas():
+        yield

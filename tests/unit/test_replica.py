@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import AsyncIterator
@@ -108,24 +109,31 @@ async def test_scoring_that_has_ended(served: Served, monkeypatch: pytest.Monkey
     await served.replica.check_health()
 
 
-def started(folder: Path, **arguments: Any) -> dict[str, str]:
-    """Start a replica in a process of its own, and return what it printed and said."""
+REPORT = "import json, sys; report = lambda value: print(json.dumps(value), file=open(sys.argv[1], 'w', buffering=1))"
+
+
+def reported(code: str, **options: Any) -> tuple[Any, str]:
+    """Run code in a process of its own, and return what it reports and what it prints: lines of the log at any time."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "report.json")
+        command = [sys.executable, "-c", f"{REPORT}\n{textwrap.dedent(code)}", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(path.read_text("utf-8")), done.stdout
+
+
+def started(folder: Path, **arguments: Any) -> tuple[str, str]:
+    """Start a replica in a process of its own, and return what its error says and what it printed."""
     code = f"""
-        import json, sys
         from azmlinfsrv.replica import ReplicaStartError, start
         said = ""
         try:
             replica = start({arguments!r}, {str(folder)!r})
         except ReplicaStartError as error:
             said = str(error)
-        sys.__stdout__.write(chr(10) + json.dumps({{"said": said}}))
-        sys.__stdout__.flush()
+        report(said)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], cwd="/", capture_output=True, text=True, check=True
-    )
-    said: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-    return {**said, "stdout": done.stdout, "stderr": done.stderr}
+    return reported(code, cwd="/")
 
 
 def test_start(tmp_path: Path) -> None:
@@ -136,11 +144,10 @@ def test_start(tmp_path: Path) -> None:
         "def run(data): return data\n",
         "utf-8",
     )
-    shown = started(tmp_path, entry_script="score.py", model_dir="model")
-    assert not shown["said"] and f"in {tmp_path} scoring model" in shown["stdout"]
-    assert "ready for serving traffic" in shown["stdout"]
+    said, printed = started(tmp_path, entry_script="score.py", model_dir="model")
+    assert not said and f"in {tmp_path} scoring model" in printed and "ready for serving traffic" in printed
     absolute = {"entry_script": str(tmp_path / "score.py"), "app_root": str(tmp_path), "model_dir": "/model"}
-    assert f"in {tmp_path} scoring /model" in started(Path("/nowhere"), **absolute)["stdout"]
+    assert f"in {tmp_path} scoring /model" in started(Path("/nowhere"), **absolute)[1]
 
 
 SIGNATURE = json.dumps([{"type": "double", "name": "a"}, {"type": "long", "name": "b"}])
@@ -154,7 +161,7 @@ def _load_pyfunc(path):
     return Sums()
 """
 ASK = """
-    import asyncio, json, sys
+    import asyncio
     import httpx
     from azmlinfsrv.replica import start
 
@@ -167,9 +174,7 @@ ASK = """
 
     async def main():
         replica = start(ARGUMENTS, ".")
-        answers = [answer async for answer in ask(replica)]
-        sys.__stdout__.write(chr(10) + json.dumps(answers))
-        sys.__stdout__.flush()
+        report([answer async for answer in ask(replica)])
 
     asyncio.run(main())
 """
@@ -195,16 +200,8 @@ def test_an_mlflow_model_and_another_protocol(tmp_path: Path) -> None:
         ("GET", "/ping", None),
     ]
     code = f"ARGUMENTS, REQUESTS = {arguments!r}, {requests!r}\n{textwrap.dedent(ASK)}"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "AZMLINFSRV_API_KEY": "key"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    about, inferred, refused, scored, invoked, pinged, without_key = json.loads(done.stdout.splitlines()[-1])
+    answers, _ = reported(code, cwd=tmp_path, env={**os.environ, "AZMLINFSRV_API_KEY": "key"})
+    about, inferred, refused, scored, invoked, pinged, without_key = answers
     assert [(each["name"], each["datatype"]) for each in json.loads(about[1])["inputs"]] == [
         ("a", "FP64"),
         ("b", "INT64"),
@@ -230,5 +227,5 @@ def test_an_mlflow_model_and_another_protocol(tmp_path: Path) -> None:
 def test_failed_start(tmp_path: Path, script: str, arguments: dict[str, str], says: str) -> None:
     """What Serve's status is to show is the cause: the end of the user's traceback, without the server's frames."""
     (tmp_path / "score.py").write_text(script, "utf-8")
-    shown = started(tmp_path, entry_script="score.py", **arguments)
-    assert says in shown["said"] and "azmlinfsrv/" not in shown["said"]
+    said, _ = started(tmp_path, entry_script="score.py", **arguments)
+    assert says in said and "azmlinfsrv/" not in said

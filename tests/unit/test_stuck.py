@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import pytest
@@ -280,6 +280,32 @@ def test_a_stream_that_is_late_with_its_head(stuck: Stuck, name: str, settings: 
         stage.io.until_quiet()
         assert other.chunks == [b"other", b"second"]
         assert (len(exchange.responses), exchange.chunks, exchange.ending) == (1, [], "")
+
+
+def without_lines(code: CodeType) -> CodeType:
+    """Return code whose instructions have no line numbers, as some have that compilers and generators make."""
+    units = len(code.co_code) // 2
+    if sys.version_info < (3, 11):
+        return code.replace(co_linetable=bytes([2 * units, 0x80]))
+    entries = [min(8, units - at) for at in range(0, units, 8)]
+    return code.replace(co_linetable=bytes(0xF8 | (length - 1) for length in entries))
+
+
+def test_stuck_where_there_is_no_line(stuck: Stuck) -> None:
+    """Code without line numbers is answered for, too; the log has the line where its function begins."""
+
+    def generated(data: str) -> str:
+        return stuck.work(data)
+
+    generated.__code__ = without_lines(generated.__code__)
+    with logged("azmlinfsrv") as messages, serving(generated) as stage:
+        exchange = stage.submit("stuck")
+        stuck.entered.wait()
+        give_up(stage)
+        assert (exchange.status, exchange.responses[0].body) == (500, TIMEOUT_BODY)
+        assert any(f"line {generated.__code__.co_firstlineno}, in generated" in message for message in messages)
+        stuck.go.set()
+        stage.io.until_quiet()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
