@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from azmlinfsrv.messages import Body
+
 NPY = "application/x-npy"
 ARROW = "application/vnd.apache.arrow.stream"
 RAW = "application/octet-stream"
@@ -26,7 +28,7 @@ _JSON = "application/json"
 _ANY_JSON = frozenset({"*/*", "application/*"})
 
 
-def read_npy(body: bytes) -> Any:
+def read_npy(body: Body) -> Any:
     """Return the array in a ``.npy`` file, a read-only view of the body.
 
     Raises:
@@ -42,7 +44,7 @@ def read_npy(body: bytes) -> Any:
     return _checked(array.reshape(shape, order="F" if by_columns else "C"))
 
 
-def _npy_header(body: bytes) -> tuple[Any, bool, tuple[int, ...], int]:
+def _npy_header(body: Body) -> tuple[Any, bool, tuple[int, ...], int]:
     """Return dtype, whether the first index varies fastest, shape, and where the numbers begin.
 
     Source: NumPy's documents, "NumPy format" (versions 1.0, 2.0, 3.0).
@@ -73,7 +75,7 @@ def _npy_header(body: bytes) -> tuple[Any, bool, tuple[int, ...], int]:
     return dtype, by_columns, shape, start + size
 
 
-def read_raw(body: bytes | memoryview, dtype: Any, sizes: Sequence[int | None]) -> Any:
+def read_raw(body: Body | memoryview, dtype: Any, sizes: Sequence[int | None]) -> Any:
     """Return the array of bare numbers, little-endian and row by row, a read-only view of the body.
 
     Args:
@@ -98,8 +100,10 @@ def read_raw(body: bytes | memoryview, dtype: Any, sizes: Sequence[int | None]) 
 
 
 def _checked(array: Any) -> Any:
-    """Return the array; booleans have to be bytes of 0 and 1."""
+    """Return the array, read-only whatever its body is; booleans have to be bytes of 0 and 1."""
     import numpy as np
+
+    array.flags.writeable = False
 
     if array.dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
         raise ValueError("found bytes other than 0 and 1 among booleans")
@@ -111,7 +115,7 @@ def has_arrow() -> bool:
     return "pyarrow" in sys.modules or importlib.util.find_spec("pyarrow") is not None
 
 
-def read_arrow(body: bytes) -> Any:
+def read_arrow(body: Body) -> Any:
     """Return the data frame in an Arrow IPC stream; pandas' own metadata, its index too, is left out.
 
     Columns of numbers, booleans, texts and times are taken. What may be far larger in memory than in the body is not:

@@ -15,7 +15,7 @@ from azmlinfsrv import binary, decorated
 from azmlinfsrv.arrays import Array, Frame
 from azmlinfsrv.conversions import fits_shape, has_plain_dtype
 from azmlinfsrv.errors import BadInputError, UnsupportedInputError
-from azmlinfsrv.messages import Request
+from azmlinfsrv.messages import Body, Request
 
 if TYPE_CHECKING:
     from azmlinfsrv.typed import TypedRun
@@ -68,7 +68,7 @@ class BinaryInput:
             raise BadInputError(f"POST body could not be decoded as {media_type}: {error}") from None
         return self._finish(value)
 
-    def _read(self, media_type: str, body: bytes) -> Any:
+    def _read(self, media_type: str, body: Body) -> Any:
         if media_type == binary.ARROW:
             return binary.read_arrow(body)
         if media_type == binary.NPY or isinstance(self._what, Frame):

@@ -24,7 +24,7 @@ _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _NUMBER_KINDS = frozenset("biuf")
 
 
-def loads(text: bytes) -> Any:
+def loads(text: bytes | bytearray) -> Any:
     """Return the value of a JSON text, as `json.loads` has it.
 
     orjson turns integers beyond 64 bits into floats, so a text with 19 digits in a row goes to the standard library
@@ -45,7 +45,7 @@ def loads(text: bytes) -> Any:
     return json.loads(text)
 
 
-def _may_have_long_integer(text: bytes) -> bool:
+def _may_have_long_integer(text: bytes | bytearray) -> bool:
     """Return whether 19 digits in a row do not follow a decimal point; small numbers with all digits have as many."""
     # From the end, because there the first byte of what is looked for, which is rare, is compared first.
     return text.translate(_DIGITS_TO_ZERO).rfind(_LONG_INTEGER) >= 0 or text[:19].isdigit()

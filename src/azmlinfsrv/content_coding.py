@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 
 from azmlinfsrv.errors import BadInputError, BodyTooLargeError, UnsupportedCodingError
-from azmlinfsrv.messages import Request
+from azmlinfsrv.messages import Body, Request
 
 _GZIP, _ZLIB, _DEFLATE = 31, 15, -15
 _GZIP_NAMES = frozenset({"gzip", "x-gzip"})
@@ -50,7 +50,7 @@ def expand_body(request: Request, limit: int) -> None:
     request.body = b"".join(pieces)
 
 
-def _inflate(body: bytes, coding: str) -> Iterator[bytes]:
+def _inflate(body: Body, coding: str) -> Iterator[bytes]:
     """Yield the content piece by piece.
 
     Raises:
@@ -82,6 +82,6 @@ def _inflate(body: bytes, coding: str) -> Iterator[bytes]:
         inflater = zlib.decompressobj(kind)
 
 
-def _is_zlib(body: bytes) -> bool:
+def _is_zlib(body: Body) -> bool:
     """Return whether it begins as RFC 1950 has it; some clients send RFC 1951 alone under this name."""
     return len(body) > 1 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0

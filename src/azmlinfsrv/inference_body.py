@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from azmlinfsrv import codec, tensors
 from azmlinfsrv.errors import BadInputError
 from azmlinfsrv.inputs import json_object
-from azmlinfsrv.messages import JSON, Response
+from azmlinfsrv.messages import JSON, Body, Response
 from azmlinfsrv.outputs import RUN_FAILED_HEADER
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -79,7 +79,7 @@ class Inference(NamedTuple):
     is_binary: bool
 
 
-def read(body: bytes, header_length: bytes | None) -> Inference:
+def read(body: Body, header_length: bytes | None) -> Inference:
     """Return the request in a body.
 
     Args:
@@ -93,7 +93,7 @@ def read(body: bytes, header_length: bytes | None) -> Inference:
     content = json_object(body[:size] if size < len(body) else body)
     parameters = _parameters(content, "the request")
     is_binary = _flag(parameters, "binary_data_output", "the request") or False
-    rest = _Rest(memoryview(body)[size:])
+    rest = _Rest(memoryview(body)[size:].toreadonly())
     inputs: dict[str, Tensor] = {}
     for found in _objects(content, "inputs"):
         tensor = _tensor(found, rest)
@@ -112,7 +112,7 @@ def length_field(headers: dict[bytes, bytes]) -> bytes | None:
     return headers.get(_LENGTH_FIELD)
 
 
-def _header_bytes(body: bytes, header_length: bytes | None) -> int:
+def _header_bytes(body: Body, header_length: bytes | None) -> int:
     if header_length is None:
         return len(body)
     if not header_length.isdigit() or len(header_length) > 18:

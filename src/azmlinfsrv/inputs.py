@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from azmlinfsrv import codec
 from azmlinfsrv.errors import BadInputError, UnsupportedInputError, UnsupportedMethodError
-from azmlinfsrv.messages import Request
+from azmlinfsrv.messages import Body, Request
 from azmlinfsrv.script import Script, Style
 from azmlinfsrv.settings import Settings
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Parse = Callable[[Request], dict[str, Any]]
 # Arguments that are had in another way than the usual one; None where they are not.
-Read = Callable[[bytes], dict[str, Any] | None]
+Read = Callable[[Body], dict[str, Any] | None]
 Take = Callable[[Request], dict[str, Any] | None]
 
 _BAD_BYTES = re.compile("[\udc80-\udcff]")
@@ -186,7 +186,7 @@ def _check_json(request: Request) -> None:
         raise UnsupportedInputError("Expects Content-Type to be application/json")
 
 
-def json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: Body) -> dict[str, Any]:
     """Return the JSON object in a body.
 
     Raises:

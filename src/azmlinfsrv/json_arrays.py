@@ -13,6 +13,7 @@ from typing import Any
 
 from azmlinfsrv import decorated
 from azmlinfsrv.conversions import fits_shape, has_plain_dtype
+from azmlinfsrv.messages import Body
 
 # Shorter texts are quicker through Python's lists.
 _MIN_BYTES = 4096
@@ -38,7 +39,7 @@ class ArrayReader:
         self._types = types
         self._idle: list[Any] = []  # parsers; list.pop and append are atomic
 
-    def read(self, body: bytes) -> dict[str, Any] | None:
+    def read(self, body: Body) -> dict[str, Any] | None:
         """Return the arguments in a JSON object, and None where they have to be read the usual way."""
         if len(body) < _MIN_BYTES:
             return None
@@ -51,7 +52,7 @@ class ArrayReader:
             self._idle.append(parser)
         return arguments
 
-    def _arguments(self, parser: Any, body: bytes) -> dict[str, Any] | None:
+    def _arguments(self, parser: Any, body: Body) -> dict[str, Any] | None:
         """Return the arguments; whatever refers to the parser ends with this call."""
         root = parser.parse(body)
         names = list(root)
@@ -115,7 +116,7 @@ def array_reader(run: Any, parameters: list[inspect.Parameter]) -> ArrayReader |
     return ArrayReader(simdjson, parameters, types)
 
 
-def _count(body: bytes, byte: bytes) -> int:
+def _count(body: Body, byte: bytes) -> int:
     """Return how often a byte is in the text; NumPy is several times quicker at it than ``bytes.count``."""
     import numpy as np
 

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from azmlinfsrv.identity import RequestIds
 
+# What was read in pieces cannot be had as bytes without a copy.
+Body = bytes | bytearray
+
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
 
@@ -84,7 +87,7 @@ class Request:
         path: str,
         query: bytes,
         headers: dict[bytes, bytes],
-        body: bytes,
+        body: Body,
         version: str,
         client: tuple[str, int],
         received: float,

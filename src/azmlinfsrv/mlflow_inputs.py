@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from azmlinfsrv.errors import BadInputError, UnsupportedInputError, UnsupportedMethodError
 from azmlinfsrv.inputs import is_json, json_object
-from azmlinfsrv.messages import Request
+from azmlinfsrv.messages import Body, Request
 from azmlinfsrv.mlflow_signature import Signature
 from azmlinfsrv.mlflow_values import first_change
 
@@ -257,7 +257,7 @@ class ModelInput:
                 f"{_listed(self.signature.names)}."
             )
 
-    def _from_csv(self, body: bytes) -> Any:
+    def _from_csv(self, body: Body) -> Any:
         import pandas
 
         # Types that pandas must not guess: "007" is a text, and dates and bytes are converted from texts.
@@ -272,7 +272,7 @@ class ModelInput:
         self._check_names(frame)
         return self.cast(frame)
 
-    def _from_parquet(self, body: bytes) -> Any:
+    def _from_parquet(self, body: Body) -> Any:
         import pandas
 
         try:

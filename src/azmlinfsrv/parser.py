@@ -94,8 +94,9 @@ class RequestParser:
         self._url = self._method = b""
         self._version = "1.1"
         self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
+        self._body: list[bytes | bytearray] = []
         self._header_bytes = self._body_bytes = self._raw_bytes = 0
+        self._length = 0
         self._messages = 0
         self._last: Request | None = None
         self._head: _Head | None = None
@@ -185,6 +186,26 @@ class RequestParser:
         declared = self._headers.get(b"content-length", b"0").partition(b",")[0] if self.in_body else b"0"
         return self._body_bytes, int(declared)
 
+    @property
+    def rest_bytes(self) -> int:
+        """How many bytes are still to come of a body that has begun and whose length was said; else 0 or less."""
+        return self._length - self._body_bytes if self._body_bytes else 0
+
+    def give_body(self) -> tuple[int, list[bytes | bytearray]]:
+        """Leave the rest of the body to another reader; returns the body's length and what has come of it."""
+        pieces, self._body = self._body, []
+        return self._length, pieces
+
+    def count_body(self, body_bytes: int) -> None:
+        """Take note of how many bytes are held of a body that another reads."""
+        self._body_bytes = body_bytes
+
+    def take_body(self, body: bytearray) -> None:
+        """Deliver the request whose body another has read."""
+        self._body = [body]
+        self._complete(self._parser.should_keep_alive() and not self._asks_to_close())
+        self._parser = httptools.HttpRequestParser(self)  # the old one still waits for the body
+
     def _forwarded_client(self) -> tuple[str, int]:
         """Return the address that nginx has added behind those that the client may have made up."""
         chain = self._headers.get(b"x-forwarded-for")
@@ -199,7 +220,7 @@ class RequestParser:
         self._url = b""
         self._headers = {}
         self._body = []
-        self._header_bytes = self._body_bytes = 0
+        self._header_bytes = self._body_bytes = self._length = 0
         self.in_body = False
         self.receiving = self.begun = True
         self._messages += 1
@@ -242,7 +263,8 @@ class RequestParser:
         if b"transfer-encoding" in headers:
             self._check_transfer_coding(version)
         elif b"content-length" in headers:
-            self._check_body_size(int(headers[b"content-length"].partition(b",")[0]))
+            self._length = int(headers[b"content-length"].partition(b",")[0])
+            self._check_body_size(self._length)
         if b"expect" in headers and version == "1.1":
             if headers[b"expect"].strip().lower() != b"100-continue":
                 self._fail("The expectation is not supported", 417)
@@ -262,9 +284,12 @@ class RequestParser:
         is_connect = self._parser.get_method() == b"CONNECT"
         if self._parser.should_upgrade() and not is_connect:
             return  # see _without_upgrade
+        self._complete(self._parser.should_keep_alive() and not self._asks_to_close() and not is_connect)
+
+    def _complete(self, keep_alive: bool) -> None:
+        self.receiving = False
         request = self.known()
-        self._body = []
-        keep_alive = self._parser.should_keep_alive() and not self._asks_to_close() and not is_connect
+        self._body, self._length = [], 0
         self._last = request if keep_alive else None
         self._is_last_received = not keep_alive
         self._deliver(request, keep_alive)

@@ -15,6 +15,7 @@ from typing import Any
 from azmlinfsrv import wire
 from azmlinfsrv.connections import ConnectionSet
 from azmlinfsrv.errors import OverloadError, ProtocolError, RequestError
+from azmlinfsrv.long_body import LONG_BYTES, Connection, LongBody, take_place
 from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.parser import RequestParser
 from azmlinfsrv.sockets import is_internal_peer
@@ -40,7 +41,7 @@ def _address(name: Any) -> tuple[str, int]:
     return (str(name[0]), int(name[1])) if isinstance(name, tuple) else ("", 0)
 
 
-class HttpProtocol(asyncio.Protocol):
+class HttpProtocol(Connection):
     """One connection; also the `Reply` of the request that is being answered."""
 
     def __init__(self, shared: Connections) -> None:
@@ -111,10 +112,27 @@ class HttpProtocol(asyncio.Protocol):
             if self._parser.receiving:
                 self._hold()
                 self._continue()
+                if self._parser.rest_bytes > LONG_BYTES:
+                    LongBody(self, self._parser, self._transport)
+                    self._hold()
         except (ProtocolError, OverloadError) as error:
             self._reject(error)
         if self._parser.begun:
             self._began = self._touched
+        self._pause_behind()
+
+    def rest_arrived(self) -> None:
+        """Take note of a piece of a long body, which may have been the last."""
+        self._touched = self._shared.now()
+        try:
+            if self._parser.receiving:
+                self._hold()
+        except OverloadError as error:
+            self._reject(error)
+        self._pause_behind()
+
+    def _pause_behind(self) -> None:
+        """Read no further than a request that has to wait for the ones before it."""
         if self._waiting and self._transport is not None:
             self._transport.pause_reading()
 
@@ -205,6 +223,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._last_received:
             return
         self._let_go()
+        take_place(self._transport, self)
         self._last_received = True
         request = self._parser.give_up()
         if self._current is None:

@@ -26,6 +26,7 @@ from azmlinfsrv import codec
 from azmlinfsrv.arrays import Array
 from azmlinfsrv.errors import BadInputError, InvalidInputError, ScriptError
 from azmlinfsrv.examples import example_of
+from azmlinfsrv.messages import Body
 
 logger = logging.getLogger("azmlinfsrv.user_script")
 
@@ -87,7 +88,7 @@ class TypedRun:
         self._describe_defaults(parameters)
         self.example = self._checked_example()
 
-    def from_json(self, body: bytes) -> dict[str, Any]:
+    def from_json(self, body: Body) -> dict[str, Any]:
         """Return the arguments in the JSON object of a body.
 
         Raises:

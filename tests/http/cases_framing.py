@@ -7,7 +7,9 @@ from tests.http.case import (
     After,
     Case,
     Expect,
+    HalfClose,
     Quiet,
+    Wait,
     chunks,
     echo,
     error,
@@ -17,6 +19,7 @@ from tests.http.case import (
 )
 
 SMUGGLED = get("/nowhere")
+LONG = bytes(range(256)) * 2000 + b"\r\n\r\n"
 
 
 def _length(name: str, claim: str, *values: str | bytes, statuses: tuple[int, ...] = (400,)) -> Case:
@@ -126,6 +129,46 @@ LENGTHS = (
         steps=(post(bytes(range(256)) * 300 + b"\r\n\r\n0\r\n\r\n"),),
         expect=(echo("POST", bytes(range(256)) * 300 + b"\r\n\r\n0\r\n\r\n"),),
         asgi=True,
+    ),
+    Case(
+        id="body-long",
+        rfc="9112 6.3; 9.3.2",
+        claim="a long body ends where its length says, and the next request begins behind it",
+        steps=(post(LONG) + get("/") + post(LONG) + post(b"hi"),),
+        expect=(echo("POST", LONG), HEALTHY, echo("POST", LONG), echo("POST", b"hi")),
+        asgi=True,
+    ),
+    Case(
+        id="body-long-split-in-pieces",
+        rfc="9112 6.3",
+        claim="a long body may come in pieces of any size, its last together with the next request",
+        steps=(post(LONG)[: -len(LONG) + 1], Quiet(20), LONG[1:-1], Quiet(20), LONG[-1:] + get("/")),
+        expect=(echo("POST", LONG), HEALTHY),
+        asgi=True,
+    ),
+    Case(
+        id="body-long-behind-slow",
+        rfc="9112 9.3.2",
+        claim="a long body that comes while another request is answered waits for its turn",
+        steps=(get("/score?sleep_ms=200") + post(LONG)[: -len(LONG) + 1], LONG[1:] + get("/")),
+        expect=(echo("GET"), echo("POST", LONG), HEALTHY),
+        asgi=True,
+    ),
+    Case(
+        id="body-long-late",
+        rfc="9110 15.5.9",
+        claim="a long body that does not go on is ended by 408, and what comes of it later is no request",
+        steps=(post(LONG)[:-200_000], Wait(), get("/")),
+        expect=(error(408, connection="close"),),
+        after=After.CLOSED,
+    ),
+    Case(
+        id="body-long-cut-off",
+        rfc="9112 8",
+        claim="a long body that the client ends before its end gets 400",
+        steps=(post(LONG)[:-200_000], HalfClose()),
+        expect=(error(400, connection="close"),),
+        after=After.CLOSED,
     ),
 )
 

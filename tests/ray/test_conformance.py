@@ -23,7 +23,7 @@ from tests.conformance.compare import Item
 from tests.conformance.differences import load_differences, unlisted
 from tests.conformance.release import release_command
 from tests.conformance.side_by_side import SideBySide
-from tests.ray.cluster import Cluster
+from tests.ray.cluster import Cluster, application
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -90,7 +90,10 @@ CASES: dict[str, ServerBlock] = {
 
 @pytest.fixture(scope="module")
 def side_by_side(cluster: Cluster) -> Iterator[SideBySide]:
-    """The released server, and the cluster."""
+    """The released server, and the cluster, whose first application takes longer than a server may."""
+    cluster.deploy(application("first", entry_script=str(HERE / "scripts" / "facts.py")))
+    cluster.wait_running("first")
+    cluster.remove("first")
     logs = next(cluster.folder.glob("ray/session_*/logs"))
     program = [sys.executable, str(HERE / "serve_one.py"), cluster.dashboard, str(cluster.port), str(logs)]
     with SideBySide(release_command(), program) as both:

@@ -127,7 +127,7 @@ class FakeScript:
     def answer(self, response: Response | None = None) -> Request:
         """Answer the oldest request, with its own body unless told otherwise; returns the request."""
         request, done = self.submitted.pop(0)
-        done(request, Response(200, request.body) if response is None else response)
+        done(request, Response(200, bytes(request.body)) if response is None else response)
         return request
 
 
@@ -161,6 +161,7 @@ class FakeTransport(asyncio.Transport):
         self.pieces = 0
         self.unsent = 0
         self._reading = True
+        self._protocol = asyncio.BaseProtocol()
         self._eof = self._closed = self._aborted = False
 
     def has_ended(self) -> bool:
@@ -170,6 +171,28 @@ class FakeTransport(asyncio.Transport):
     def is_aborted(self) -> bool:
         """Return whether it was closed and what was left dropped."""
         return self._aborted
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return who is told what arrives."""
+        return self._protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Tell another from now on; only while it does not read, as uvloop wants it."""
+        assert type(self._protocol) is asyncio.BaseProtocol or not self._reading, "uvloop would go on as before"
+        self._protocol = protocol
+
+    def deliver(self, data: bytes) -> None:
+        """Tell of data that arrives; what is read into a buffer ends with it, as with uvloop."""
+        while data:
+            assert self._reading, "data arrives although reading is paused"
+            reader: Any = self._protocol
+            if not isinstance(reader, asyncio.BufferedProtocol):
+                reader.data_received(data)
+                return
+            buffer: Any = reader.get_buffer(len(data))
+            piece, data = data[: len(buffer)], data[len(buffer) :]
+            buffer[: len(piece)] = piece
+            reader.buffer_updated(len(piece))
 
     def is_reading(self) -> bool:
         """Return whether data may arrive."""
@@ -299,22 +322,27 @@ class FakeConnection:
         self.shared = Connections(app, limits, LineClock(lambda: 0.0), self.clock, behind_nginx=behind_nginx)
         self.transport = FakeTransport()
         self.protocol: HttpProtocol = self.shared()
+        self.transport.set_protocol(self.protocol)
         self.protocol.connection_made(self.transport)
 
+    @property
+    def reader(self) -> Any:
+        """Who is told what happens: the connection, or who has its place."""
+        return self.transport.get_protocol()
+
     def receive(self, data: bytes) -> None:
-        """Have data arrive, as far as the connection reads."""
-        assert self.transport.is_reading(), "data arrives although reading is paused"
-        self.protocol.data_received(data)
+        """Have data arrive, as far as the connection reads; what is read into a buffer ends with it."""
+        self.transport.deliver(data)
 
     def half_close(self) -> None:
         """Have the client end its side; a transport closes then unless it is told to stay open."""
-        if not self.protocol.eof_received():
+        if not self.reader.eof_received():
             self.transport.close()
 
     def lose(self) -> None:
         """Have the connection break."""
         self.transport.close()
-        self.protocol.connection_lost(None)
+        self.reader.connection_lost(None)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and the timeouts be checked at its end."""

@@ -99,6 +99,38 @@ def test_several_requests(piece_bytes: int) -> None:
     assert b"x-a" not in parsed.requests[1][0].headers
 
 
+LONG = bytes(range(256)) * 1200  # 307,200 bytes
+
+
+@pytest.mark.parametrize("piece_bytes", [0, 1000, 65_536, 100_000, 307_200])
+@pytest.mark.parametrize("line", ["X-A: 1", "Expect: 100-continue", "Upgrade: x", "Connection: Upgrade, x"])
+def test_long_bodies(line: str, piece_bytes: int) -> None:
+    """A long body is what was sent, and what is behind it the next request, in whatever pieces they come."""
+    parsed = Parsed()
+    block = head("POST /1 HTTP/1.1", "Host: t", f"Content-Length: {len(LONG)}", line)
+    for _ in range(2):
+        parsed.feed(block + LONG + GET + GET, piece_bytes)
+    assert [(request.path, kept) for request, kept in parsed.requests] == [("/1", True), *[("/score", True)] * 2] * 2
+    assert all(request.body == (LONG if request.path == "/1" else b"") for request, _ in parsed.requests)
+    assert parsed.requests[0][0].headers[line.partition(":")[0].lower().encode()] == line.partition(": ")[2].encode()
+    assert (parsed.parser.receiving, parsed.parser.begun) == (False, True)
+
+
+@pytest.mark.parametrize("piece_bytes", [1000, 100_000])
+@pytest.mark.parametrize(
+    ("version", "field", "kept"),
+    [("1.1", "Connection: close", False), ("1.0", "X-A: 1", False), ("1.0", "Connection: keep-alive", True)],
+)
+def test_the_end_behind_a_long_body(version: str, field: str, kept: bool, piece_bytes: int) -> None:
+    """Whether the connection goes on behind a long body is what its head says; what follows its end is refused."""
+    parsed = Parsed()
+    parsed.feed(head(f"POST / HTTP/{version}", "Host: t", f"Content-Length: {len(LONG)}", field) + LONG, piece_bytes)
+    assert (parsed.one.body, parsed.requests[0][1]) == (LONG, kept)
+    if not kept:
+        with pytest.raises(ProtocolError):
+            parsed.feed(GET)
+
+
 @pytest.mark.parametrize(
     ("lines", "kept"),
     [

@@ -657,6 +657,7 @@ def test_a_stop_answers_a_client_that_has_just_connected(made: str) -> None:
     if made == "after":  # accepted already, but told of only after the stop
         connection.shared.close_idle(connection.clock() - 1.0)
         connection.transport, connection.protocol = FakeTransport(), connection.shared()
+        connection.transport.set_protocol(connection.protocol)
         connection.protocol.connection_made(connection.transport)
     connection.pass_time(0.5)
     connection.shared.close_idle(connection.clock() - 1.0)

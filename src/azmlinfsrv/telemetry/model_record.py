@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from azmlinfsrv import codec
-from azmlinfsrv.messages import Request, Response
+from azmlinfsrv.messages import Body, Request, Response
 
 # Name to type, in the order in which they are written; the schema of Parquet files derives from it.
 FIELDS: Mapping[str, str] = {
@@ -82,7 +82,7 @@ class RunRecord(NamedTuple):
     path: str
     query: bytes
     input_type: bytes
-    input: bytes | None
+    input: Body | None
     input_bytes: int
     status: int
     response_headers: list[tuple[str, str]]
@@ -211,7 +211,7 @@ def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
-def _body(body: bytes) -> tuple[str, str]:
+def _body(body: Body) -> tuple[str, str]:
     """Return a body and its encoding: text where it is UTF-8, else Base64 (RFC 4648, 4)."""
     try:
         return body.decode(), "text"
