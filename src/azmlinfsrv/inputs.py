@@ -5,6 +5,7 @@ Source: `inference-server.md`, "Scoring Endpoints"; messages of release 1.5.1.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
@@ -26,6 +27,7 @@ Parse = Callable[[Request], dict[str, Any]]
 Read = Callable[[Body], dict[str, Any] | None]
 Take = Callable[[Request], dict[str, Any] | None]
 
+_EXPECTS_JSON = "Expects Content-Type to be application/json"
 _BAD_BYTES = re.compile("[\udc80-\udcff]")
 
 
@@ -141,9 +143,10 @@ def schema_arguments(
             found = None if read is None else read(request.body)
         else:
             found = None if take is None else take(request)
+            if found is None:
+                raise UnsupportedInputError(_EXPECTS_JSON)
         if found is not None:
             return found
-        _check_json(request)
         values = json_object(request.body)
     elif request.method == "GET":
         values = query_values(request.query)
@@ -172,18 +175,15 @@ def typed_arguments(request: Request, typed: TypedRun, take: Take | None = None)
         UnsupportedMethodError: neither GET nor POST.
     """
     if request.method == "POST":
-        if take is not None and not is_json(request) and (found := take(request)) is not None:
-            return found
-        _check_json(request)
-        return typed.from_json(request.body)
+        if is_json(request):
+            return typed.from_json(request.body)
+        found = None if take is None else take(request)
+        if found is None:
+            raise UnsupportedInputError(_EXPECTS_JSON)
+        return found
     if request.method == "GET":
         return typed.from_values(query_values(request.query), query_texts(request.query))
     raise UnsupportedMethodError
-
-
-def _check_json(request: Request) -> None:
-    if not is_json(request):
-        raise UnsupportedInputError("Expects Content-Type to be application/json")
 
 
 def json_object(body: Body) -> dict[str, Any]:
@@ -209,7 +209,12 @@ def json_object(body: Body) -> dict[str, Any]:
 
 def is_json(request: Request) -> bool:
     """Return whether the content type is JSON: ``application/json`` or ``application/…+json`` (RFC 6839)."""
-    media_type = request.header(b"content-type").partition(";")[0].strip().lower()
+    return _is_json(request.headers.get(b"content-type", b""))
+
+
+@functools.lru_cache(64)
+def _is_json(content_type: bytes) -> bool:
+    media_type = content_type.decode("latin-1").partition(";")[0].strip().lower()
     return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 
