@@ -19,6 +19,7 @@ from azmlinfsrv.messages import Request
 
 def wsgi_environ(request: Request) -> dict[str, Any]:
     """Return the WSGI environment of a request (PEP 3333), with RAW_URI as gunicorn gives it."""
+    request.body = bytes(request.body)  # a stream over anything else begins with a copy, and each reading makes another
     path, _, _ = request.target.partition(b"?")
     if not path.startswith(b"/") or path.startswith(b"//"):
         path = request.path.encode()

@@ -37,15 +37,22 @@ class LongBody(asyncio.BufferedProtocol):
         self._connection = connection
         self._parser = parser
         self._transport = transport
+        self._is_over = False
         self._length, pieces = parser.give_body()
         self._content = bytearray().join(pieces)
         self._arrived = len(self._content)
         self._grow()
         take_place(transport, self)
 
-    @property
-    def _is_over(self) -> bool:
-        return self._arrived == self._length or self._parser.is_abandoned
+    def end(self) -> bytearray:
+        """Give the connection its place back; returns what there is of the body, which is kept no longer.
+
+        uvloop holds on to who has had the place, for as long as the connection is there.
+        """
+        content, self._content, self._view = self._content, bytearray(), memoryview(b"")
+        self._is_over = True
+        take_place(self._transport, self._connection)
+        return content
 
     def _grow(self) -> None:
         """Make room ahead of what has arrived: other memory, because the loop may still know of what there was."""
@@ -70,8 +77,7 @@ class LongBody(asyncio.BufferedProtocol):
             return
         self._arrived += nbytes
         if self._arrived == self._length:
-            take_place(self._transport, self._connection)
-            self._parser.take_body(self._content)
+            self._parser.take_body(self.end())
         self._connection.rest_arrived()
 
     def eof_received(self) -> bool:
@@ -93,8 +99,6 @@ class LongBody(asyncio.BufferedProtocol):
 
 def take_place(transport: Any, protocol: asyncio.BaseProtocol) -> None:
     """Have a transport tell this protocol from now on; uvloop looks at its kind only where reading begins."""
-    if transport.get_protocol() is protocol:
-        return
     transport.pause_reading()
     transport.set_protocol(protocol)
     transport.resume_reading()

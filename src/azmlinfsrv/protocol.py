@@ -15,7 +15,7 @@ from typing import Any
 from azmlinfsrv import wire
 from azmlinfsrv.connections import ConnectionSet
 from azmlinfsrv.errors import OverloadError, ProtocolError, RequestError
-from azmlinfsrv.long_body import LONG_BYTES, Connection, LongBody, take_place
+from azmlinfsrv.long_body import LONG_BYTES, Connection, LongBody
 from azmlinfsrv.messages import Gate, Request, Response
 from azmlinfsrv.parser import RequestParser
 from azmlinfsrv.sockets import is_internal_peer
@@ -223,7 +223,9 @@ class HttpProtocol(Connection):
         if self._last_received:
             return
         self._let_go()
-        take_place(self._transport, self)
+        reader = self._transport.get_protocol()
+        if isinstance(reader, LongBody):
+            reader.end()
         self._last_received = True
         request = self._parser.give_up()
         if self._current is None:

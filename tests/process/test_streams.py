@@ -110,6 +110,7 @@ def reset_peak(pid: int) -> int:
 def test_memory_of_uploads(server: StartServer, scripts: Path, script: str, chunked: bool) -> None:
     """A worker needs at most two and a half times the size of an upload, also for the third, and gives it back.
 
+    It does so at once, while the connection stays open.
     How much of the memory of small pieces the allocator can return depends on their sizes: what must not stay is an
     upload.
     """
@@ -127,7 +128,7 @@ def test_memory_of_uploads(server: StartServer, scripts: Path, script: str, chun
         expected[content] = pid
     before = reset_peak(pid)
     for _ in range(3):
-        upload = client().post(f"{running.url}/score", content=pieces() if chunked else content)
+        upload = running.client.post("/score", content=pieces() if chunked else content)
         assert upload.json() == expected[content]
     assert client().post(f"{running.url}/score", content=small).json() == expected[small]
     peak, after = peak_bytes(pid) - before, worker(running).memory_info().rss - before

@@ -103,6 +103,19 @@ def test_the_end_of_the_connection(version: str, line: str, kept: bool) -> None:
     assert connection.answers("POST")[0].body == b"long"
 
 
+@pytest.mark.parametrize("ending", ["whole", "late"])
+def test_a_long_body_is_not_kept(ending: str) -> None:
+    """Who has read a body holds none of it behind its end: uvloop keeps the reader for as long as the connection."""
+    connection = FakeConnection()
+    connection.receive(head(len(BODY)) + BODY[:10])
+    reader = connection.reader
+    connection.receive(BODY[10:] if ending == "whole" else BODY[10:20])
+    connection.pass_time(LIMITS.body_s + 1)
+    assert connection.reader is connection.protocol
+    held = [value for value in vars(reader).values() if isinstance(value, (bytearray, memoryview, bytes))]
+    assert (len(held), max(map(len, held))) == (2, 0)
+
+
 def test_memory_follows_what_has_arrived() -> None:
     """Who only says that much will come gets little memory, and what is held for it is counted."""
     limits = LIMITS._replace(body_bytes=100_000_000)
