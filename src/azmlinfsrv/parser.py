@@ -204,7 +204,7 @@ class RequestParser:
         """Deliver the request whose body another has read."""
         self._body = [body]
         self._complete(self._parser.should_keep_alive() and not self._asks_to_close())
-        self._last = None
+        self._last = None  # a long body must not live on
         self._parser = httptools.HttpRequestParser(self)  # the old one still waits for the body
 
     def _forwarded_client(self) -> tuple[str, int]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import random
+import re
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from azmlinfsrv import protocol
 from azmlinfsrv.admission import Admission, Bounds
 from azmlinfsrv.long_body import LONG_BYTES, LongBody
 from azmlinfsrv.messages import Response
@@ -193,3 +196,70 @@ def test_chunked_bodies_are_not_read_past_llhttp() -> None:
     connection = FakeConnection()
     connection.receive(b"POST /score HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\nabc")
     assert connection.reader is connection.protocol
+
+
+# -- any requests, in any pieces ---------------------------------------------------------------------------------
+
+SIZES = (0, 1, 100, LONG_BYTES - 1, LONG_BYTES, LONG_BYTES + 1, 70_000, 131_072, 300_001)
+FIELDS = ("", "", "X: 1\r\n", "Connection: close\r\n", "Upgrade: x\r\n", "Expect: 100-continue\r\n")
+
+
+def any_requests(source: random.Random) -> bytes:
+    """Return requests in a row with bodies short and long, counted and chunked; some are cut off or damaged."""
+    data = b""
+    for _ in range(source.randint(1, 5)):
+        body, field = source.randbytes(source.choice(SIZES)), source.choice(FIELDS)
+        post = f"POST /score HTTP/{source.choice(('1.1', '1.1', '1.1', '1.0'))}\r\nHost: t\r\n{field}"
+        kind = source.random()
+        if kind < 0.6:
+            data += f"{post}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        elif kind < 0.8:
+            data += f"{post}Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n".encode() + body
+            data += b"\r\n0\r\n\r\n" if body else b"\r\n"
+        else:
+            data += source.choice((GET, b"GET /nowhere HTTP/1.1\r\nHost: t\r\n\r\n"))
+    if source.random() < 0.2:
+        data = data[: source.randrange(len(data))]
+    elif source.random() < 0.1:
+        data = data.replace(b"t\r\n", b"\0\r\n", 1)
+    return data
+
+
+def cut(data: bytes, source: random.Random) -> Iterator[bytes]:
+    """Yield the data in pieces of any size."""
+    ends = sorted(source.randrange(len(data) + 1) for _ in range(source.choice((0, 1, 3, 10, 40))))
+    for start, end in zip([0, *ends], [*ends, len(data)], strict=True):
+        yield data[start:end]
+
+
+def play(data: bytes, source: random.Random) -> tuple[list[tuple[bytes, dict[bytes, bytes]]], bytes, int]:
+    """Return what the script got, what the client got but for the ids, and the bytes that are held in the end."""
+    connection, got = FakeConnection(), []
+    admission = connection.shared.admission = Admission(Bounds(body_bytes=10_000_000))
+    for piece in cut(data, source):
+        while piece or connection.script.submitted:
+            if connection.script.submitted:
+                request = connection.script.answer(Response(200, b"x"))
+                got.append((bytes(request.body), dict(request.headers)))
+                continue
+            reader, taken = connection.reader, len(piece)
+            if isinstance(reader, asyncio.BufferedProtocol):
+                taken = min(taken, len(memoryview(reader.get_buffer(taken))))
+            connection.receive(piece[:taken])
+            piece = piece[taken:]
+        if connection.transport.is_closing():
+            break
+    else:
+        connection.lose()
+    written = re.sub(rb"x-(ms-)?request-id: [^\r]*", b"", bytes(connection.transport.written))
+    return got, written, admission.held_bytes
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_same_as_by_llhttp_alone(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever comes, in whatever pieces, script and client get the same as where llhttp reads all of it."""
+    data = any_requests(random.Random(seed))  # noqa: S311 - data, not secrets
+    found = play(data, random.Random(seed))  # noqa: S311
+    monkeypatch.setattr(protocol, "LONG_BYTES", 2**40)
+    assert found == play(data, random.Random(seed))  # noqa: S311
+    assert found[2] == 0
