@@ -201,7 +201,7 @@ def test_chunked_bodies_are_not_read_past_llhttp() -> None:
 # -- any requests, in any pieces ---------------------------------------------------------------------------------
 
 SIZES = (0, 1, 100, LONG_BYTES - 1, LONG_BYTES, LONG_BYTES + 1, 70_000, 131_072, 300_001)
-FIELDS = ("", "", "X: 1\r\n", "Connection: close\r\n", "Upgrade: x\r\n", "Expect: 100-continue\r\n")
+FIELDS = ("", "", "X: 1\r\n", "Connection: x, CLOSE\r\n", "Upgrade: x\r\n", "Expect: 100-continue\r\n")
 
 
 def any_requests(source: random.Random) -> bytes:
