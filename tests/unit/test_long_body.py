@@ -95,7 +95,12 @@ def test_a_long_body_behind_another_request() -> None:
 
 @pytest.mark.parametrize(
     ("version", "line", "kept"),
-    [("1.1", "Connection: close", False), ("1.0", "X-A: 1", False), ("1.0", "Connection: keep-alive", True)],
+    [
+        ("1.1", "Connection: close", False),
+        ("1.0", "X-A: 1", False),
+        ("1.0", "Connection: keep-alive", True),
+        ("1.0", "Connection: keep-alive, close", False),  # llhttp would keep it
+    ],
 )
 def test_the_end_of_the_connection(version: str, line: str, kept: bool) -> None:
     """Whether the connection goes on behind a long body is what its head says."""
