@@ -127,7 +127,7 @@ class RunningServer:
             self.process.kill()
             code = self.process.wait()
         _, alive = psutil.wait_procs(others, timeout=STOP_S)
-        for process in filter(_is_running, alive):
+        for process in filter(is_running, alive):
             left.append(process)
             process.kill()
         assert not left, f"left running {STOP_S} s after signal {signal_number}: {left}\n{self.output}"
@@ -139,7 +139,7 @@ class RunningServer:
         return [other for other in psutil.process_iter() if other.pid != leader and _session(other.pid) == leader]
 
 
-def _is_running(process: psutil.Process) -> bool:
+def is_running(process: psutil.Process) -> bool:
     """Return whether a process is more than an entry that its parent has not collected."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE

@@ -18,7 +18,7 @@ from tests.conftest import StartServer
 from tests.ports import ReservedPort
 from tests.process.asking import PATIENCE_S, client
 from tests.process.test_stuck import SOON, pid_of, stick
-from tests.servers import RunningServer
+from tests.servers import RunningServer, is_running
 
 pytestmark = pytest.mark.process
 
@@ -179,7 +179,7 @@ def test_a_killed_health_process_is_started_again(health: HealthPort, scripts: P
     before = health.process(running)
     assert before.pid != running.process.pid
     before.kill()
-    running.wait_until(lambda: not before.is_running() or before.status() == psutil.STATUS_ZOMBIE)
+    running.wait_until(lambda: not is_running(before))
     running.wait_until(lambda: health.tells("/ready", status="ready"))
     assert health.process(running).pid != before.pid
     assert running.process.poll() is None
